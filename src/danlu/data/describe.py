@@ -9,7 +9,8 @@ import polars as pl
 
 from danlu.data.format import Format
 from danlu.data.infer import canonical, infer_types, typed_format
-from danlu.data.kinds import KINDS, as_kind, as_text
+from danlu.data.kinds import KINDS, MEDIA, as_kind, as_text
+from danlu.data.media import written_as
 from danlu.data.naming import names_rows, names_whose
 from danlu.data.schema import MAX_CATEGORIES, Column, Schema
 from danlu.data.spelling import KEEP, spellings, told
@@ -102,13 +103,22 @@ def infer_schema(
 
 
 def told_of(frame: pl.DataFrame, schema: Schema) -> tuple[str, ...]:
-    """Notices about categories that come in several spellings, which the schema merges, and about infinite numbers."""
+    """Notices about categories that come in several spellings, which the schema merges, infinite numbers, and files that are not there."""
     merged = [frame[column.name].cast(pl.String) for column in schema.features if column.merged]
     spelt = [notice for values in merged for notice in told(values, spellings(values), advice=KEEP)]
     floats = [frame[column.name] for column in schema.features if frame[column.name].dtype.is_float()]
     infinite = [(values.name, int(values.is_infinite().sum())) for values in floats]
+    named = [
+        (c.name, written_as(frame[c.name])) for c in schema.columns if c.kind not in MEDIA and c.name in frame.columns
+    ]
     return (
         *spelt,
+        *(
+            f"column {name} is written as names of {'pictures' if kind == 'image' else 'recordings'}, of which too few "
+            "are there to be looked at (paths begin at the table's own folder; addresses of the web are not fetched)"
+            for name, kind in named
+            if kind and name != schema.target
+        ),
         *(
             f"column {name}: {n:,} of {frame.height:,} values are infinite and count as missing"
             for name, n in infinite

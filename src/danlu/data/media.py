@@ -19,7 +19,7 @@ from danlu.data.sounds.read import Sound, decoded
 from danlu.data.threads import ordered
 from danlu.errors import DataError
 
-__all__ = ["INSIDE", "files_named", "found_media", "located", "names_media", "opened", "without_folders"]
+__all__ = ["INSIDE", "files_named", "found_media", "located", "names_media", "opened", "without_folders", "written_as"]
 
 _ENDINGS = {"image": SUFFIXES, "sound": (".wav",)}
 _MIME = {"image": "image", "sound": "audio"}
@@ -74,13 +74,8 @@ def found_media(frame: pl.DataFrame, folder: Path) -> dict[str, tuple[str, str]]
             continue
         present = values.drop_nulls()
         sample = present.head(_SAMPLE).to_list()
-        for kind, endings in _ENDINGS.items():
-            ending = sum(
-                each.strip().lower().endswith(endings) or each.startswith(f"data:{_MIME[kind]}/") for each in sample
-            )
-            if not sample or ending < 0.8 * len(sample):
-                continue
-            there = sum(_is_there(each if each.startswith(INSIDE) else str(folder / each.strip())) for each in sample)
+        if kind := written_as(values):
+            there = sum(_is_there(_path(folder, each.strip())) for each in sample)
             if there >= 0.5 * len(sample):
                 some = f" of the first {len(sample):,}" if len(present) > len(sample) else f" of {len(sample):,}"
                 found[values.name] = (
@@ -88,6 +83,22 @@ def found_media(frame: pl.DataFrame, folder: Path) -> dict[str, tuple[str, str]]
                     f"{there:,}{some} values name a {'picture' if kind == 'image' else 'recording'} that is there",
                 )
     return found
+
+
+def written_as(values: pl.Series) -> str | None:
+    """``"image"`` or ``"sound"`` if most values are written as names of such files, whether or not these are there.
+
+    Example:
+        >>> written_as(pl.Series(["a.jpg", "https://example.org/b.png"])), written_as(pl.Series(["a", "b.wav"]))
+        ('image', None)
+    """
+    sample = values.drop_nulls().head(_SAMPLE).to_list() if values.dtype == pl.String else []
+    for kind, endings in _ENDINGS.items():
+        inside = f"data:{_MIME[kind]}/"
+        count = sum(each.strip().lower().endswith(endings) or each.startswith(inside) for each in sample)
+        if sample and count >= 0.8 * len(sample):
+            return kind
+    return None
 
 
 def located(
@@ -110,7 +121,7 @@ def located(
             continue
         values = frame[name].cast(pl.String).str.strip_chars()
         names = values.drop_nulls().unique(maintain_order=True).to_list()
-        paths = {each: each if each.startswith(INSIDE) else str(folder / each) for each in names if each}
+        paths = {each: _path(folder, each) for each in names if each}
         why = functools.partial(_why_not, kind=kind)
         looked = zip(paths, ordered(why, list(paths.values())), strict=True)
         broken = {each: said for each, said in looked if said}
@@ -149,7 +160,18 @@ def files_named(source: str | Path, names: Sequence[str] | None, kinds: Mapping[
     cells = [
         cell.strip() for name in chosen for cell in frame[name].cast(pl.String).drop_nulls().unique(maintain_order=True)
     ]
-    return [folder / cell for cell in cells if not cell.startswith(INSIDE) and (folder / cell).is_file()]
+    paths = [_path(folder, cell) for cell in cells if not cell.startswith(INSIDE)]
+    return [Path(path) for path in paths if _is_there(path)]
+
+
+def _path(folder: Path, cell: str) -> str:
+    """The path of the file that a cell names; a cell that holds a file stays. Windows writes ``photos\\1.jpg``."""
+    if cell.startswith(INSIDE):
+        return cell
+    path = folder / cell
+    if "\\" in cell and not path.is_file():
+        path = folder / cell.replace("\\", "/")
+    return str(path)
 
 
 def _is_there(cell: str) -> bool:

@@ -17,7 +17,7 @@ from danlu.data.describe import infer_schema
 from danlu.data.folders import files_in
 from danlu.data.images.pixels import is_picture
 from danlu.data.kinds import MEDIA
-from danlu.data.media import files_named, found_media, located
+from danlu.data.media import files_named, found_media, located, written_as
 from danlu.data.mixed import MixedSet
 from danlu.data.seen import known_rows, row_hashes
 from danlu.engine.sources import ArraySource
@@ -92,7 +92,9 @@ class PairedRows(Domain):
         folder = Path(source).parent if isinstance(source, str | Path) else Path()
         frame = table.frame.select(pl.col(name).cast(pl.String) for name in names)
         kinds = {name: kind for name, (kind, _) in found_media(frame, folder).items()}
-        kinds = {name: config.data.kinds.get(name, kinds.get(name, "text")) for name in names}
+        kinds = {
+            name: config.data.kinds.get(name) or kinds.get(name) or written_as(frame[name]) or "text" for name in names
+        }
         strange = [f"{name}={kind}" for name, kind in kinds.items() if kind not in ("text", *MEDIA)]
         if strange:
             raise ConfigError(
