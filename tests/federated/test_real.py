@@ -180,7 +180,7 @@ def test_too_few_owners_are_said() -> None:
     with pytest.raises(TrainingError, match=r"2 of 3 owners came within 0\.1 s: a, b"):
         Server(Room({name: FRAMES[name] for name in "ab"}), 3, wait=0.1, say=lambda line: None).gather()
     room = Room(FRAMES, lambda name, fields: name in "ab" and fields["ask"] == "train")
-    with pytest.raises(TrainingError, match="round 1: 1 of 1 owners answered; expected at least 2"):
+    with pytest.raises(TrainingError, match=r"round 1: 1 of \d owners answered; expected at least 2"):
         served(room)
 
 

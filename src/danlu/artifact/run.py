@@ -93,7 +93,7 @@ class RunDirectory:
             if name is not None:
                 raise ConfigError(
                     f"the run {path} exists already",
-                    hint=f"choose another name; danlu show {path} says what it is, and whether it can go on",
+                    hint=f"choose another name; danlu show {path} says what it is, and whether to resume it",
                 )
         raise ArtifactError(f"cannot find a free name for a run in {root}")
 
@@ -111,7 +111,7 @@ class RunDirectory:
                 return path
         raise ConfigError(
             f"the run {path} exists already",
-            hint=f"choose another name; danlu show {path} says what it is, and whether it can go on",
+            hint=f"choose another name; danlu show {path} says what it is, and whether to resume it",
         )
 
     @classmethod
