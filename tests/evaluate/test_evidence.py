@@ -29,6 +29,7 @@ from danlu.evaluate import (
     difference,
     intervals,
 )
+from danlu.evaluate.clustered import Clustered
 from danlu.evaluate.drawn import DrawnRows
 from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.logged import Logged
@@ -107,6 +108,11 @@ def retrieved(rng: np.random.Generator, groups: Any = None) -> Retrieved:
     return Retrieved(*rng.integers(1, 14, (2, ROWS)), (ROWS, ROWS), groups)
 
 
+def clustered(rng: np.random.Generator) -> Clustered:
+    whole = np.random.default_rng(5).uniform(1, 2, ROWS)
+    return Clustered(rng.integers(0, 3, (ROWS, 2, 2)), rng.uniform(0, 1, ROWS), whole)
+
+
 def logs(rng: np.random.Generator) -> Logged:
     policy = rng.dirichlet(np.ones(3), ROWS)
     return Logged(
@@ -115,6 +121,7 @@ def logs(rng: np.random.Generator) -> Logged:
 
 
 KINDS: dict[str, Draw] = {
+    "segments": clustered,
     "quantities": lambda rng: Rows("regression", (x := 9 + rng.normal(size=ROWS)), x + rng.normal(size=ROWS)),
     "two classes": lambda rng: classes(rng, "binary", 2),
     "several classes": lambda rng: classes(rng, "multiclass", 3),
@@ -236,6 +243,7 @@ def test_rows_that_do_not_exist_are_refused(evidence: Evidence, rows: Any) -> No
 
 
 PRIMARIES = {
+    "segments": "segment_stability",
     "made-up rows": "learnt_accuracy",
     "made-up quantities": "learnt_r2",
     "rankings": "ndcg",

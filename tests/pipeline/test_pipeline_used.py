@@ -43,6 +43,13 @@ def made(folder: Path) -> dict[str, Any]:
     return {**table(folder), "synthesize": {"model": "autoregressive"}}
 
 
+def divided(folder: Path) -> dict[str, Any]:
+    pl.DataFrame({"a": range(120), "b": [i % 7 for i in range(120)], "y": ["no", "yes"] * 60}).write_csv(
+        folder / "t.csv"
+    )
+    return {"data": {"source": str(folder / "t.csv"), "target": "y"}, "segments": {"k": 0}}
+
+
 def images(folder: Path) -> dict[str, Any]:
     for i in range(24):
         picture(folder / "photos" / ("cat", "dog")[i % 2] / f"{i}.png", i)
@@ -155,6 +162,7 @@ def agents(folder: Path) -> dict[str, Any]:
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "table": table,
     "rows": made,
+    "segments": divided,
     "image": images,
     "painting": paintings,
     "multilabel": tagged,

@@ -281,6 +281,7 @@ KINDS = {
     "image": Kind(_images, "asked.npy", "", _PICTURES),
     "rows": Kind(_whole, "asked.csv", "", {
         "synthesize": {"model": "autoregressive"}, "trainer": _TRAINER, "model": {"width": 8, "depth": 1}}),
+    "segments": Kind(_whole, "asked.csv", "", {"segments": {"k": 2, "codes": 2}, "trainer": _TRAINER, "model": {"width": 8}}),
     "painting": Kind(_images, "asked.npy", "", {"trainer": _TRAINER, "model": {"width": 8},
                                                 "generate": {"model": "vae", "codes": 2, "likelihood": "bernoulli"}}),
     "painting-flow": Kind(_images, "asked.npy", "", {"trainer": _TRAINER, "model": {"width": 4},

@@ -44,6 +44,7 @@ KINDS = (
     "privacy",
     "recommend",
     "bandits",
+    "segments",
     "rl",
     "sampling",
     "schedule",

@@ -34,7 +34,7 @@ from danlu.trained import Learned, Read, Say, Trained
 
 __all__ = ["PreparedSegments", "Segmented"]
 
-_FEWEST = 60  # training rows
+_FEWEST = 40  # training rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,7 +66,7 @@ class Segmented(Domain):
     """Tables whose rows are divided into segments."""
 
     kind = "segments"
-    noun = "tables to be divided (--segments)"
+    noun = "tables that are divided into segments"
     encoder = TableEncoder
     head = Segmenting
     model_name = "the division by codes"

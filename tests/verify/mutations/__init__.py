@@ -22,6 +22,7 @@ from mutations import (
     pretraining,
     recommending,
     secure,
+    segments,
     starts,
 )
 from mutations.mutation import Mutation
@@ -48,6 +49,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         modalities,
         pretraining,
         bandits,
+        segments,
     )
     for mutation in room.MUTATIONS
 )
