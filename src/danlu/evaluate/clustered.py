@@ -66,7 +66,9 @@ class Clustered(Evidence):
         found: dict[str, float] = {}
         for name in _MEASURES if names is None else names:
             if name == "segment_stability":
-                found[name] = float(np.mean([adjusted_rand(*pair, by) for pair in self.labels.transpose(1, 2, 0)]))
+                found[name] = float(
+                    np.mean([adjusted_rand(one, other, by) for one, other in self.labels.transpose(1, 2, 0)])
+                )
             else:
                 whole = float(by @ self.whole)
                 found[name] = 1 - float(by @ self.own) / whole if whole else float("nan")

@@ -192,7 +192,8 @@ class Segmented(Domain):
         """One segment for all, and k-means on the columns themselves."""
         yield from trained.head.simple(None, ours)
         seed, k = config.trainer.seed, len(trained.head.centres)
-        train, test = (np.asarray(trained.network.flat(prepared.encoded(place)), np.float64) for place in (0, 2))
+        network: Any = trained.network
+        train, test = (np.asarray(network.flat(prepared.encoded(place)), np.float64) for place in (0, 2))
         if k == 1:
             k = choose(train, most=config.segments.most, seed=seed).k
         if k == 1:
@@ -212,7 +213,8 @@ class Segmented(Domain):
         codes = [np.asarray(trained.outputs(prepared.encoded(place)), np.float64) for place in (0, 1)]
         labels = [labels_by(np.asarray(head.centres), each) for each in codes]
         told = described(encoder, prepared.shown[0], labels[0], prepared.shown[1], labels[1], target=prepared.target)
-        facts = {"segments": f"{len(head.centres)}", "codes": f"{trained.network.codes}"}
+        network: Any = trained.network
+        facts = {"segments": f"{len(head.centres)}", "codes": f"{network.codes}"}
         sections = segment_sections(told, codes[0], labels[0], np.asarray(head.tried), head.said)
         return {"target": "segments", "task": "segments", "facts": facts, "sections": sections}
 

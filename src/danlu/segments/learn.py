@@ -57,7 +57,8 @@ def learn_segments(
     codes = np.asarray(model.outputs(train), np.float64)
     choice = choose(codes, most=settings.most, k=settings.k or 0, seed=seed)
     centres, spread, labels = divided(codes, choice.k, seed)
-    flat = np.asarray(model.network.flat(train), np.float64)
+    network: Any = model.network
+    flat = np.asarray(network.flat(train), np.float64)
     told = described(
         encoder,
         rows,
