@@ -46,11 +46,9 @@ def test_null_is_proposed_only_where_it_is_taken(kind: str) -> None:
     model = model_of(kind)
     with pytest.raises(SchemaError) as caught:
         model.respond([{}])
-<<<<<<< HEAD
-    assert ("null" in str(caught.value.hint)) == (kind in ("table", "quantity", "table-blend", "bandit", "rows"))
-=======
-    assert ("null" in str(caught.value.hint)) == (kind in ("table", "quantity", "table-blend", "bandit", "segments"))
->>>>>>> ce8e0431 (Segments: Chinese, tests, types)
+    assert ("null" in str(caught.value.hint)) == (
+        kind in ("table", "quantity", "table-blend", "bandit", "segments", "rows")
+    )
 
 
 def _file(pixels: np.ndarray, **options: Any) -> str:
