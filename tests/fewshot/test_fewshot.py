@@ -14,6 +14,7 @@ from PIL import Image
 
 import danlu
 from danlu.data.images import read_classes
+from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Episodes, intervals
 from danlu.fewshot import METHODS, Changed, Drawn, Episode, FewShots, Quiz, Shots, episodes, shot_recipe
@@ -232,6 +233,17 @@ def test_from_a_folder_to_a_classifier_and_to_what_is_alike(model: Any, alphabet
     assert judged.predictions.height == 200 * judged.evidence.classes.shape[1] * 2
 
 
+def test_episodes_of_an_evaluation_are_of_classes_that_were_not_learnt_from(model: Any, alphabets: Path) -> None:
+    found = DOMAIN.read(model, str(alphabets), lenient=False, say=print, truth=True)
+    learnt = np.isin(found.truth, np.unique(found.truth)[:5])
+    rows = model.encoder.transform(found.rows[learnt])
+    seen = known_rows(row_hashes(rows, model.head.marks(found.truth[learnt])))
+    told: list[str] = []
+    tested = dataclasses.replace(model, seen=seen).evaluate(str(alphabets), say=told.append)
+    assert told[-1].startswith("20 of 48 rows were in the training data")
+    assert len(tested.evidence) == 7
+
+
 def test_a_support_of_one_class_or_for_another_kind_is_refused(model: Any, alphabets: Path) -> None:
     with pytest.raises(SchemaError, match="the support has 1 class"):
         model.head.classifier(model, [np.zeros((12, 12), np.uint8)], ["one"])
@@ -272,5 +284,9 @@ def test_every_method_is_trained_tested_and_loaded(method: str, alphabets: Path,
     )
     again = load(result.run.path)
     assert again.head.method == method
+    told: list[str] = []
+    tested = again.evaluate(str(alphabets), say=told.append)
+    assert "the scores are of the" in told[-1]  # classes that were learnt from are no new ones
+    assert tested.scores["episode_accuracy"].value == result.judgement.scores["episode_accuracy"].value
     classifier = again.shown(str(alphabets))
     assert len(classifier.head.target.classes) == 12
