@@ -1,8 +1,9 @@
 """Drivers: the expert, cloning with and without aggregation, PPO with and without a limit on costs, and two that see by a camera.
 
-    .venv/bin/python benchmarks/driving.py [--only dagger,cloning,…] [--episodes 100]
+    .venv/bin/python benchmarks/driving.py [--only dagger,cloning,…] [--steps 10000] [--episodes 100]
 
-Each trains at its recipe, or at the steps given here, with one seed; then it drives the same ``--episodes`` new roads with its likeliest
+Each trains at its recipe, or at the steps given here, with one seed; with ``--steps`` all train for so many, which
+tells less: PPO needs 200,000. ``limited-from-dagger`` is PPO under limits that begins with the policy of ``dagger``; then it drives the same ``--episodes`` new roads with its likeliest
 actions. Of each, ``results/driving.json`` keeps the mean return with its interval, and for each kind of cost the share of
 the episodes in which it was met and its mean. What the file holds of others is kept.
 """
@@ -26,6 +27,7 @@ DRIVERS: dict[str, dict[str, Any]] = {
     "cloning": {"algorithm": "dagger", "settings": {"beta": 1.0}},
     "ppo": {"algorithm": "ppo", "steps": 200_000},
     "ppo-limited": {"algorithm": "ppo", "steps": 200_000, "cost_limit": LIMITS},
+    "limited-from-dagger": {"algorithm": "ppo", "steps": 200_000, "cost_limit": LIMITS, "policy": "dagger"},
     "camera-detector": {"algorithm": "dagger", "settings": {**SEES, "detector": 1.0}, **CAMERA},
     "camera-end-to-end": {"algorithm": "dagger", "settings": SEES, **CAMERA},
 }
@@ -48,21 +50,26 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(("expert", "random", *DRIVERS)))
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--episodes", type=int, default=100)
     given = parser.parse_args()
+    drivers: dict[str, Any] = {}
     for name in given.only.split(","):
-        begun = time.perf_counter()
+        begun, steps = time.perf_counter(), 0
         if name in ("expert", "random"):
             play = rl.play_expert if name == "expert" else rl.play_at_random
             found = play(rl.make("driving"), episodes=given.episodes, seed=SEED)
         else:
             how = DRIVERS[name]
+            policy = None if "policy" not in how else drivers[how["policy"]]
             env = rl.make("driving", **how.get("environment", {}))
-            agent, steps = rl.agent_recipe(env, how["algorithm"], **how.get("settings", {}))
-            learned = rl.fit(
+            agent, usual = rl.agent_recipe(env, how["algorithm"], **how.get("settings", {}))
+            steps = given.steps or how.get("steps", usual)
+            learned = drivers[name] = rl.fit(
                 agent,
                 env,
-                steps=how.get("steps", steps),
+                steps=steps,
+                policy=policy,
                 evaluations=10,
                 episodes=50,
                 cost_limit=how.get("cost_limit"),
@@ -70,7 +77,7 @@ def main() -> None:
             )
             found = learned.play(episodes=given.episodes, seed=SEED)
         rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        rows[name] = told(found, time.perf_counter() - begun)
+        rows[name] = {"steps": steps, **told(found, time.perf_counter() - begun)}
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
         print(name, json.dumps(rows[name]), flush=True)
 

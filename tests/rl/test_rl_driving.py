@@ -14,8 +14,12 @@ import pytest
 from danlu import rl
 from danlu.blueprint import from_json, setting, to_json
 from danlu.errors import ConfigError
+from danlu.evaluate import Sample
+from danlu.evaluate.compare import compare, conclusion
 from danlu.report.agents import _by_kind
+from danlu.rl.acting import trained_agent
 from danlu.rl.agent import AgentProgram, learner_of
+from danlu.rl.begun import placed, policy_of
 from danlu.rl.constraint import Constraint
 from danlu.rl.dagger import DetectingLoss
 from danlu.rl.distributions import distribution_for
@@ -125,7 +129,7 @@ def test_people_cross_when_the_car_is_near(step: Any) -> None:
 
 
 def test_the_expert_drives_well() -> None:
-    found = play_expert(Driving(), episodes=12, seed=3)
+    found = play_expert(Driving(), episodes=6, seed=3)
     assert set(found.costs) == {"collision", "off_lane", "speeding"}
     assert found.costs["collision"].sum() == 0
     assert found.costs["off_lane"].sum() == 0
@@ -195,7 +199,7 @@ SMALL: dict[str, Any] = {"environments": 8, "hidden": (4,)}
 @pytest.mark.parametrize(
     "agent",
     [
-        rl.A2C(**SMALL, n_steps=3),
+        rl.A2C(**{**SMALL, "environments": 2, "hidden": ()}, n_steps=2, standardise=False, anneal=False),
         pytest.param(
             rl.SAC(**SMALL, learning_starts=16, capacity=64, batch_size=4, train_freq=3), marks=pytest.mark.slow
         ),
@@ -249,6 +253,42 @@ def test_pupil_and_expert_take_turns() -> None:
     assert rows["action"].shape == (3, 8)  # two steps of the first round, and one
     np.testing.assert_array_equal(rows["action"], rows["observation"][..., 0] > 0.5)
     np.testing.assert_array_equal(rows["truth"], 2 * rows["observation"])
+
+
+def test_an_agent_begins_with_a_clone() -> None:
+    """Its likeliest actions are the clone's, in a network where the policy lies elsewhere; what does not fit is refused."""
+    world = Risky()
+
+    def begun(agent: Any, seed: int) -> Any:
+        return jax.jit(lambda key: agent.network(world).init(key, agent.in_shape(world))[:2])(jax.random.key(seed))
+
+    clone, learner = rl.DAgger(hidden=(4,)), rl.A2C(hidden=(4,))
+    params, state = begun(clone, 1)
+    params = jax.tree.map(lambda leaf: leaf + np.float32(0.3), params)
+    model = trained_agent(clone, world, params, state)
+    own = begun(learner, 2)
+    after, moving = placed(learner, own, policy_of(model, learner, world))
+    seen = jnp.linspace(-1, 1, 9)[:, None]
+    numbers = clone.numbers(world, params, state, seen)
+    np.testing.assert_array_equal(learner.outputs(world, after, moving, seen)["policy"], numbers)
+    np.testing.assert_array_equal(after[1][1][0]["kernel"], own[0][1][1][0]["kernel"])  # the value function's
+    for other, message in (
+        (rl.A2C(hidden=(5,)), "its arrays are"),
+        (rl.DQN(hidden=(4,)), "of another kind"),
+        (rl.A2C(hidden=(4,), activation="relu"), "would act otherwise"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            policy_of(model, other, world)
+    with pytest.raises(ConfigError, match="its observation_space is"):
+        policy_of(model, learner, Driving())
+
+
+def test_an_expert_that_knows_more_is_no_model_to_use() -> None:
+    ours, expert, rule = (Sample(np.arange(40.0) % 7 + shift, "return") for shift in (0.0, 9.0, 5.0))
+    found = [dataclasses.replace(compare(ours, expert, "the expert", name="the agent"), yardstick=True)]
+    assert "what can be reached" in conclusion(found, name="the agent")[1]
+    found.append(compare(ours, rule, "the rule", name="the agent"))
+    assert "use the rule" in conclusion(found, name="the agent")[1]
 
 
 def test_a_detector_is_paid_for_its_errors() -> None:

@@ -62,7 +62,9 @@ def train(
     begin_with: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="Go on from this run's model with the new rows of the source; the run stays as it is."
+            "--from",
+            help="Go on from this run's model with the new rows of the source, or in an environment with its policy; "
+            "the run stays as it is.",
         ),
     ] = None,
     replay: Annotated[
@@ -84,9 +86,11 @@ def train(
     with taking_part(display) as display, showing(display):
         with stage("starting"):
             from danlu import pipeline
-            from danlu.rl.registry import modules_in
+            from danlu.rl.registry import is_environment, modules_in
         if replay is not None and begin_with is None:
             raise ConfigError("--replay is for --from; expected a run to go on from with it")
+        if begin_with is not None and is_environment(source) and replay is None and resume is None:
+            settings, begin_with = [f"agent.policy={begin_with.absolute()}", *(settings or [])], None
         crew = workers_of(on, workers, cpus, gpus)
         if crew is not None and (begin_with is not None or dry_run):
             option = "--dry-run" if dry_run else "--from"

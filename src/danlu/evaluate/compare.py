@@ -30,6 +30,7 @@ class Comparison:
         label: what the other model is called.
         constant: whether the other model answers the same for all rows.
         few: why the test rows cannot tell anything, where that is so.
+        yardstick: whether the other one is no model to use instead, such as an expert that knows what the model does not see.
         kept: what the other model is called where it can be asked, as in ``danlu predict --with``.
     """
 
@@ -43,6 +44,7 @@ class Comparison:
     constant: bool = False
     few: str = ""
     kept: str = ""
+    yardstick: bool = False
 
 
 def compare(
@@ -229,9 +231,12 @@ def conclusion(
             f"{start} is not better than one answer for all rows: these {tested} do not show that it has learnt anything.",
         )
     if worse:
-        best = min(worse, key=lambda each: each.difference.value)
+        usable = [each for each in worse if not each.yardstick]
+        best = min(usable or worse, key=lambda each: each.difference.value)
         also = " are" if len(worse) > 1 else " is"
         use = f"use {best.label}" if len(worse) > 1 else "use it"
+        if not usable:
+            use = "it may know more than what is seen, and is a measure of what can be reached"
         if best.kept:
             use += f" (danlu predict RUN FILE --with {best.kept})"
         return (

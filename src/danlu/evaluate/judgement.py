@@ -47,6 +47,7 @@ class Simple:
         kept: itself, where it can be asked afterwards.
         answers: what it answers, in words; they are written beside the model's where it is kept.
         notes: what else is to be said of it, such as that it learnt from fewer rows.
+        yardstick: see :attr:`~danlu.evaluate.Comparison.yardstick`.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Simple:
     kept: Kept | None = None
     answers: pl.DataFrame | None = None
     notes: tuple[str, ...] = ()
+    yardstick: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,6 +165,7 @@ class Judgement:
         for each in simple:
             others[each.label] = each.evidence.scores(seed=seed)
             found = compare(ours, each.evidence, each.label, name=self.name, constant=each.constant, seed=seed)
+            found = dataclasses.replace(found, yardstick=each.yardstick)
             if each.kept is not None:
                 found, kept[each.kept.name] = dataclasses.replace(found, kept=each.kept.name), each.kept
                 told = pl.DataFrame() if each.answers is None else each.answers

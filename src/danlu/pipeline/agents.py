@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from danlu.artifact import Artifact
+from danlu.artifact import Artifact, RunDirectory, load_artifact
+from danlu.artifact.signing import TRUSTED
 from danlu.blueprint import Blueprint
 from danlu.data import read_table
-from danlu.errors import SchemaError
+from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import Sample
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
@@ -21,6 +23,7 @@ from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.pipeline.space import Choice, Place, Span, rounded
 from danlu.rl.acting import Acting, Beginnings, parts_of
 from danlu.rl.agent import Agent
+from danlu.rl.begun import policy_of
 from danlu.rl.constraint import Constraint
 from danlu.rl.dataset import OfflineDataset, load_buffer
 from danlu.rl.environment import Environment
@@ -30,6 +33,7 @@ from danlu.rl.observations import KIND, Observations
 from danlu.rl.recipes import AgentSettings, agent_recipe
 from danlu.rl.registry import is_environment, make, make_allowed, modules_in
 from danlu.trained import Learned, Read, Say, Trained
+from danlu.trained.load import load as load_trained
 
 __all__ = ["Agents"]
 
@@ -42,12 +46,15 @@ class PreparedEnvironment(Prepared):
     """An environment, ready for use.
 
     Attributes:
+        recorded: experience to learn from instead of acting.
+        policy: the agent whose policy this one begins with.
         learned: what training left, once it has: of several seeds, the test is of each.
         played: of an environment with costs, the episodes of the test, the agent's and those of whom it is compared with, by name.
     """
 
     env: Environment
     recorded: OfflineDataset | None = None
+    policy: Trained | None = None
     learned: list[LearnedAgent] = dataclasses.field(default_factory=list)
     played: dict[str, Episodes] = dataclasses.field(default_factory=dict)
     unit: str = "steps"
@@ -55,6 +62,8 @@ class PreparedEnvironment(Prepared):
     def lines(self) -> Iterable[str]:
         kind = "compiled" if self.env.pure else "on the host"
         yield f"environment: {self.env.id} ({kind}), episodes of up to {self.env.max_steps:,} steps"
+        if self.policy is not None:
+            yield f"begins with the policy of {type(self.policy.head.agent).__name__}, which was trained before"
         if self.recorded is not None:
             returns = self.recorded.returns
             told = (
@@ -118,12 +127,28 @@ class Agents(Domain):
         plan = self.plan_for(config, env)
         check_run(plan.agent, env, recorded, len(plan.seeds), config.trainer.devices)
         check_limits(Constraint.of(config.agent.cost_limit), env, recorded)
+        policy = None if config.agent.policy is None else self._begun(config.agent.policy)
+        if policy is not None:
+            policy_of(policy, plan.agent, plan.agent.within(env))
         steps = plan.steps
         split = f"the test is {config.agent.episodes} new episodes"
         unit = "steps" if recorded is None else "updates"
         return PreparedEnvironment(
-            env=env, recorded=recorded, rows={"training": steps * config.agent.seeds}, split=split, unit=unit
+            env=env,
+            recorded=recorded,
+            policy=policy,
+            rows={"training": steps * config.agent.seeds},
+            split=split,
+            unit=unit,
         )
+
+    def _begun(self, run: str) -> Trained:
+        """The agent of a run, or of a folder of a saved model."""
+        folder = RunDirectory(Path(run)).artifact_path
+        found = load_artifact(folder if folder.is_dir() else run, trusted=os.environ.get(TRUSTED))
+        if found.task.get("kind") != self.kind:
+            raise ConfigError(f"{run} is no run of an agent; expected one whose policy this agent can begin with")
+        return load_trained(found, self, self)
 
     def plan_for(self, config: TrainConfig, env: Environment) -> AgentPlan:
         """The agent for an environment, with the config's settings."""
@@ -156,6 +181,7 @@ class Agents(Domain):
             evaluations=config.agent.evaluations,
             data=prepared.recorded,
             cost_limit=config.agent.cost_limit,
+            policy=prepared.policy,
             devices=config.trainer.devices,
             **how,
         )
@@ -188,7 +214,7 @@ class Agents(Domain):
         }
         for name, play in players.items():
             prepared.played[name] = play(prepared.env, **how)
-            yield Simple(name, Sample(prepared.played[name].returns, "return"))
+            yield Simple(name, Sample(prepared.played[name].returns, "return"), yardstick=name == "the expert")
         if prepared.recorded is not None and len(prepared.recorded.returns) > 1:
             yield Simple("the recording", Sample(prepared.recorded.returns, "return"))
 

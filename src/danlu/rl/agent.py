@@ -72,12 +72,15 @@ class Agent(Blueprint, abc.ABC):
     Attributes:
         tallies: what else :meth:`iterate` sums over the episodes that ended; shown as a mean of them.
         offline: whether it learns from recorded experience only.
+        policy_at: the places of its policy in the network's params and state, for :func:`danlu.rl.begun.policy_of`; none where it has none
+            that another agent could begin with.
         keeps_last: whether what was learnt last is what training ends with, and not the variables of the best evaluation.
     """
 
     tallies: ClassVar[tuple[str, ...]] = ()
     keeps_last: ClassVar[bool] = False
     offline: ClassVar[bool] = False
+    policy_at: ClassVar[tuple[tuple[int | str, ...], ...]] = ()
 
     environments: int = setting(default=8, minimum=1, integer=True)
     discount: float = setting(default=0.99, minimum=0, maximum=1)

@@ -40,6 +40,8 @@ class ContinuousControl(OffPolicy):
     """
 
     hidden: tuple[int, ...] = (128, 128)
+    policy_at = (("actor",),)
+
     batch_size: int = setting(default=128, minimum=1, integer=True)
     critics: int = setting(default=2, minimum=1, integer=True)
     critic_learning_rate: float | None = setting(default=None, above=0, optional=True)

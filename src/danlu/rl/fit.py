@@ -23,6 +23,7 @@ from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.acting import trained_agent
 from danlu.rl.agent import Agent, AgentProgram, learner_of
+from danlu.rl.begun import placed, policy_of
 from danlu.rl.constraint import Constraint, costs_of
 from danlu.rl.dataset import OfflineDataset, load_buffer, save_buffer
 from danlu.rl.environment import Environment
@@ -173,10 +174,14 @@ def _variables(fitted: Fitted, seeds: tuple[int, ...], member: int) -> tuple[Any
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=RUN_ONCE)
-def _initial(program: AgentProgram, updates: int, key: jax.Array, recorded: Any = None) -> TrainState:
+def _initial(
+    program: AgentProgram, updates: int, key: jax.Array, recorded: Any = None, policy: Any = None
+) -> TrainState:
     """The state before the first iteration, the environments' beginnings included."""
     agent, env = program.agent, program.env
     params, model_state, _ = program.model.init(jax.random.fold_in(key, 0), agent.in_shape(env))
+    if policy is not None:
+        params, model_state = placed(agent, (params, model_state), policy)
     own = jax.random.fold_in(key, 1)
     if recorded is None:
         model_state, world = agent.begin(program, params, model_state, jax.random.fold_in(key, 2))
@@ -280,6 +285,7 @@ def fit(
     episodes: int | None = None,
     data: OfflineDataset | str | Path | None = None,
     cost_limit: float | Mapping[str, float] | Constraint | None = None,
+    policy: Trained | Learned | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -301,6 +307,8 @@ def fit(
             updates, and the agent acts in evaluations alone.
         cost_limit: the most that an episode may cost in the mean: of all kinds together, or by their names; or a
             :class:`~danlu.rl.constraint.Constraint`. For environments with costs. Of the evaluations that keep it the best is kept.
+        policy: a trained agent whose policy this one begins with, such as a clone of an expert, instead of one that is drawn; see
+            :func:`~danlu.rl.begun.policy_of`.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
         **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds, or of one
             the environments, are divided among them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
@@ -357,7 +365,8 @@ def fit(
     program = AgentProgram(agent, env, learner, acting, constraint)
     population = None if members is None else Population(program, members, devices)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
-    one = functools.partial(_initial, program, updates, recorded=recorded)
+    begun = None if policy is None else policy_of(getattr(policy, "model", policy), agent, env)
+    one = functools.partial(_initial, program, updates, recorded=recorded, policy=begun)
     keys = jnp.stack([jax.random.key(number) for number in seeds])
     state = owned(one(keys[0]) if members is None else jax.vmap(one)(keys))
     if learning_rate is not None:

@@ -169,6 +169,7 @@ class BehaviourCloning(OffPolicy):
     """
 
     offline: ClassVar[bool] = True
+    policy_at = ((0,), (1,))
 
     gradient_steps: int = setting(default=16, minimum=1, integer=True)
 

@@ -144,6 +144,7 @@ class AgentSettings(Blueprint):
         steps: of the environment, for each seed; None leaves it to the recipe. With ``data`` it counts updates.
         cost_limit: in an environment with costs (driving), the most that an episode may cost in the mean: all kinds together, or each by
             its name (``agent.cost_limit.collision=0.02``); see :mod:`danlu.rl.constraint`.
+        policy: a run of an agent whose policy this one begins with (``danlu train driving --from RUN``), such as a clone of the expert.
         seeds: as many agents are trained side by side, from seeds of their own; how far they lie apart tells what luck there is in one.
         evaluations: how often in training the agent is judged; the best of them is kept.
         episodes: that the trained agent plays in the test.
@@ -155,6 +156,7 @@ class AgentSettings(Blueprint):
     algorithm: str = setting(default="auto", choices=("auto", *sorted(ALGORITHMS)))
     steps: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     cost_limit: float | Mapping[str, float] | None = dataclasses.field(default=None, hash=False)
+    policy: str | None = None
     seeds: int = setting(default=1, minimum=1, maximum=10_000, integer=True)
     evaluations: int = setting(default=20, minimum=1, integer=True)
     episodes: int = setting(default=100, minimum=1, maximum=10**6, integer=True)

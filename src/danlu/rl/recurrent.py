@@ -205,6 +205,8 @@ class RecurrentPPO(PPO):
 
     minibatches: int = setting(default=4, minimum=1, integer=True)
     standardise: bool = False
+    policy_at = ()
+
     memory: int = setting(default=64, minimum=1, integer=True)
 
     def __post_init__(self) -> None:

@@ -103,7 +103,8 @@ def camera(state: Any, lane_width: float) -> jax.Array:
     depth = jnp.where(body | pole, near, jnp.inf)  # (rows, columns, things)
     front = jnp.argmin(depth, axis=-1)
     is_pole = jnp.take_along_axis(pole, front[..., None], axis=-1)
-    shade = jnp.where(is_pole, _paint(POLE), jnp.array((PERSON, *COLOURS), jnp.float32)[seen["label"]][front])
+    painted = jnp.array((PERSON, *COLOURS), jnp.float32)[seen["label"]]  # (things, 3)
+    shade = jnp.where(is_pole, _paint(POLE), painted[front])
     picture = jnp.where(jnp.isfinite(depth.min(axis=-1))[..., None], shade, picture)
 
     limit = road.limits[road.sign_at(state.along)]
