@@ -153,9 +153,9 @@ class Cells:
         Raises:
             ArtifactError: it is damaged.
         """
-        pairs = {name: tuple(float(each) for each in told[name]) for name in ("tails", "grid", "range")}
+        pairs: dict[str, Any] = {name: tuple(map(float, told[name])) for name in ("tails", "grid", "range")}
         levels = tuple(str(each) for each in told["levels"])
-        found = cls(bool(told["missing"]), levels=levels, **arrays, **pairs)
+        found = cls(bool(told["missing"]), arrays["share"], levels, arrays["low"], arrays["high"], **pairs)
         cells = int(found.missing) + (len(levels) or len(found.low))
         if found.size != cells or found.low.shape != found.high.shape or any(len(pair) != 2 for pair in pairs.values()):
             raise ArtifactError(f"the saved cells of a column are damaged: {found.size} shares of {cells} cells")
