@@ -135,3 +135,47 @@ def test_damaged_cells_are_refused() -> None:
     told, arrays = number_cells(np.arange(50.0)).state()
     with pytest.raises(ArtifactError, match="damaged"):
         Cells.from_state(told, {**arrays, "share": arrays["share"][:1]})
+
+
+def test_numbers_and_dates_of_many_forms_are_written_as_they_were(tmp_path: Any) -> None:
+    """A number that is written in millions is divided by a million again: what is read of it is the same."""
+    rng = np.random.default_rng(0)
+    rows = 60
+    n, day, month = rng.integers(1, 99, rows), rng.integers(13, 29, rows), rng.integers(1, 13, rows)
+    forms = {
+        "millions": [f"{each / 10}M" for each in n],
+        "percent": [f"{each} %" for each in n],
+        "spaced": [f"{each} 037.5" for each in n],
+        "month first": [f"{m}/{d}/2021" for d, m in zip(day, month, strict=True)],
+        "zone": [f"2020-{m:02d}-{d}T1{d % 10}:0{m % 10}:00Z" for d, m in zip(day, month, strict=True)],
+        "mixed": [f"{each}{('', 'k', 'M')[each % 3]}" for each in n],
+        "negative": [f"(${each},500)" if each % 3 else f"${each},500" for each in n],
+    }
+    pl.DataFrame(forms).write_csv(tmp_path / "forms.csv")
+    table, raw = read_table(tmp_path / "forms.csv"), read_table(tmp_path / "forms.csv", typed=False)
+    schema = infer_schema(table.frame, formats=table.formats)
+    typed = pl.DataFrame([column.read(table.frame[column.name]) for column in schema.columns])
+    encoder = RowEncoder.fit(typed, schema, raw=raw)
+    parts = encoder.transform(typed)
+    back = encoder.decode(parts["cell"], parts["place"])
+    for name, texts in forms.items():
+        if name not in ("mixed", "negative"):
+            assert back[name].to_list() == texts, name
+        known = schema[name].read(back[name])
+        assert known.dtype.is_temporal() or known.to_list() == pytest.approx(typed[name].to_list(), rel=1e-6), name
+
+
+def test_a_table_of_which_nothing_can_be_learnt_is_refused() -> None:
+    for frame in (
+        pl.DataFrame({"a": [1] * 30, "b": ["x"] * 30}),
+        pl.DataFrame({"id": [f"u{n:03d}" for n in range(30)]}),
+    ):
+        with pytest.raises(DataError, match="expected one or more to be learnt"):
+            RowEncoder.fit(frame, infer_schema(frame))
+
+
+def test_new_names_are_different_and_the_first_of_many_are_those_of_fewer() -> None:
+    names = Fresh.of(["aX", "bY", "cZ", "dX"])
+    few, many = names.names(50, np.random.default_rng(1)), names.names(2000, np.random.default_rng(1))
+    assert few == many[:50]
+    assert len(set(many)) == 2000

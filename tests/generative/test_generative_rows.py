@@ -43,7 +43,9 @@ def frame(rows: int = 400, seed: int = 0) -> pl.DataFrame:
     city = rng.choice(["Bern", "Oslo", "Roma"], rows, p=[0.5, 0.3, 0.2])
     rich = np.where(age + rng.normal(0, 5, rows) + 20 * (city == "Oslo") > 55, "yes", "no")
     pay = np.where(rng.random(rows) < 0.1, np.nan, age * 90 + rng.normal(0, 200, rows)).round(2)
-    return pl.DataFrame({"age": age, "city": city, "pay": pl.Series(pay).fill_nan(None), "rich": rich})
+    return pl.DataFrame({"age": age, "city": city, "pay": pl.Series(pay).fill_nan(None), "rich": rich}).with_columns(
+        always=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,7 @@ def test_rows_are_drawn_where_they_fit(table: Any) -> None:
         ("city=Osla", "did you mean"),
         ("age=old", "expected a number"),
         ("age", "a column with its value"),
+        ("always=1", "is the same in every row"),
     ):
         with pytest.raises(ConfigError, match=said) as caught:
             condition(encoder, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -145,3 +146,15 @@ def test_plain_pixels_are_products_of_their_shares() -> None:
     np.testing.assert_allclose(plain.chance, [1.5 / 4, 3.5 / 4])
     np.testing.assert_allclose(plain.nats(pixels[:1]), -np.log((1 - 1.5 / 4) * 3.5 / 4))
     assert plain.draw(4, np.random.default_rng(0)).shape == (4, 2, 1, 1)
+
+
+def test_a_label_is_no_way_out_of_the_folder_and_a_place_that_is_none_is_one_message(tmp_path: Path) -> None:
+    from danlu.generative import write_samples
+
+    pictures = np.zeros((2, 2, 2, 1), np.uint8)
+    write_samples(pictures, tmp_path / "made", ["..", "."])
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["_", "__"]
+    (tmp_path / "file").write_text("kept")
+    for place in ("file/a.png", "file/a.npz", "file/folder", "file"):
+        with pytest.raises(ConfigError, match="cannot be written"):
+            write_samples(pictures, tmp_path / place)

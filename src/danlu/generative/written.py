@@ -46,29 +46,34 @@ def write_samples(
             f"pictures are not written as {ending}; expected a folder, .png (all on one sheet) or .npz",
             hint=f"such as {path.with_suffix('.png').name}",
         )
+    if ending in _SINGLE:
+        _made(path.parent)
     if ending == ".png":
-        path.parent.mkdir(parents=True, exist_ok=True)
         _save(grid(found), path)
     elif ending == ".npz":
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, error=ConfigError) as new:
             named: dict[str, Any] = {} if labels is None else {"labels": np.asarray(labels)}
             with new.open("wb") as file:
                 np.savez_compressed(file, images=found, **named)
     else:
-        try:
-            for number, picture in enumerate(found):
-                folder = path if labels is None else path / _folder(labels[number])
-                folder.mkdir(parents=True, exist_ok=True)
-                _save(picture, folder / f"{number:06d}.png")
-        except OSError as error:
-            raise ConfigError(f"the pictures cannot be written to {path}: {error.strerror or error}") from error
+        for number, picture in enumerate(found):
+            folder = path if labels is None else path / _folder(labels[number])
+            _made(folder)
+            _save(picture, folder / f"{number:06d}.png")
     return f"{len(found):,} pictures written to {path}"
 
 
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the pictures cannot be written to {folder}: {error.strerror or error}") from error
+
+
 def _folder(label: str) -> str:
-    """The name of a label's folder."""
-    return "".join(letter if letter not in '/\\:*?"<>|' and letter.isprintable() else "_" for letter in label) or "_"
+    """The name of a label's folder, which is never the folder itself or one above it."""
+    name = "".join(letter if letter not in '/\\:*?"<>|' and letter.isprintable() else "_" for letter in label)
+    return name if name.strip(" .") else "_" * max(len(name), 1)
 
 
 def _save(picture: np.ndarray, path: Path) -> None:

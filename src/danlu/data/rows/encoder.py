@@ -67,8 +67,13 @@ class RowEncoder:
             seen: what is looked at in the place of private training rows: rows that are made up from noisy counts.
 
         Raises:
-            DataError: a column of free texts.
+            DataError: a column of free texts, or none that a model can learn from.
         """
+        if not schema.features:
+            raise DataError(
+                f"each of the {len(schema.columns)} columns is the same in every row or names rows; expected one or more to be learnt",
+                hint='a column that names no rows can be said to be one of numbers: \'data.kinds={"COLUMN": "numeric"}\'',
+            )
         written, fresh, fixed = {}, {}, {}
         for column in schema.columns:
             values = frame[column.name]
@@ -98,9 +103,9 @@ class RowEncoder:
                 )
             values = _plain((frame if seen is None else seen)[column.name])
             if column.kind in ("numeric", "datetime"):
-                digits = written[column.name].decimals
                 if seen is not None:  # numbers that were made up have the digits of the column
-                    values = np.round(values, 0 if column.whole else digits if digits >= 0 else 15)
+                    digits = written[column.name].places
+                    values = np.round(values, min(digits, 0) if column.whole else digits)
                 cells.append(number_cells(values, most=most))
                 continue
             found = category_cells(values)
@@ -182,20 +187,22 @@ class RowEncoder:
             cell, place: ``(rows, features)``.
             seed: decides what is made anew: names of rows, and which of the rare categories of a column.
         """
-        rng = np.random.default_rng([seed, 7])
         found: dict[str, Any] = {}
         for number, (column, cells) in enumerate(zip(self.schema.features, self.cells, strict=True)):
             values = cells.decode(cell[:, number], place[:, number])
             if column.name in self.rest:
                 rarer, shares = self.rest[column.name]
+                rng = np.random.default_rng(
+                    [seed, 7, number]
+                )  # of each column its own: the first of many are those of fewer
                 others = np.array(rarer, object)[rng.choice(len(rarer), len(values), p=shares)]
                 values = np.where(values == cells.levels[-1], others, values)
             found[column.name] = values
         columns = []
-        for column in self.schema.columns:
+        for number, column in enumerate(self.schema.columns):
             name, written = column.name, self.written[column.name]
             if name in self.fresh:
-                made: Any = self.fresh[name].names(len(cell), rng)
+                made: Any = self.fresh[name].names(len(cell), np.random.default_rng([seed, 8, number]))
                 values = pl.Series(made, dtype=pl.String)
                 if written.dtype != "String":
                     values = values.cast(

@@ -1,4 +1,4 @@
-"""Names of rows that are made anew: running numbers that go on, or texts of the same shape; never one of training."""
+"""Names of rows that are made anew: running numbers that go on after those of training, or texts of the same shape; each name once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 __all__ = ["Fresh"]
 
 _RUNNING = re.compile(r"^(\D*)(\d+)(\D*)$")
+_AT_ONCE = 1024
 _KINDS = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
 
 
@@ -70,8 +71,15 @@ class Fresh:
         alphabets = [
             "".join(kind for kind in _KINDS if kind[0] in each[1:]) if each[:1] == "\\" else each for each in self.shape
         ]
-        drawn = [np.array(list(alphabet))[rng.integers(0, len(alphabet), count)] for alphabet in alphabets]
-        return ["".join(row) for row in zip(*drawn, strict=True)] if drawn else [""] * count
+        sizes, found, idle = np.array([len(each) for each in alphabets]), dict[str, None](), 0
+        while len(found) < count and idle < 3:  # each name once, as long as the shape has more
+            known = len(found)
+            places = (rng.random((_AT_ONCE, len(sizes))) * sizes).astype(int)  # (names, places)
+            found |= dict.fromkeys("".join(map(str.__getitem__, alphabets, row)) for row in places.tolist())
+            idle = idle + 1 if len(found) == known else 0
+        names = list(found)
+        rounds = (divmod(number, len(names)) for number in range(count))
+        return [names[place] + (f"-{again + 1}" if again else "") for again, place in rounds]
 
     def state(self) -> dict[str, Any]:
         """Plain data."""

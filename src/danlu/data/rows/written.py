@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,9 +17,23 @@ from danlu.data.format import Format
 
 __all__ = ["Written"]
 
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f", " %H:%M:%S%.f", " %I:%M %p")
+_CLOCKS = (
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    "T%H:%M",
+    "T%H:%M:%S",
+    "T%H:%M:%S%.f",
+    " %H:%M:%S%.f",
+    " %I:%M %p",
+    " %-I:%M %p",
+    " %-H:%M",
+)
+_ZONES = ("", "Z", "+00:00")
 _LOOKED = 2000  # texts by which a form is found
-_NUMBER = re.compile(r"^(?P<before>\D*?)(?P<sign>-?)(?P<digits>\d[\d.,'’ ]*)(?P<after>\D*)$")
+_NUMBER = re.compile(
+    r"^(?P<before>\D*?)(?P<sign>-?)(?P<digits>(?:(?<![^\W\d_])[.,])?\d(?:[\d.,'’\s]*\d)?\.?)(?P<after>\D*)$"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +47,7 @@ class Written:
         fixed: whether all numbers have as many.
         decimal, group: the decimal mark, and what stands between thousands.
         before, after: what stands beside a number, such as ``"$"``.
+        scale: what a number is divided by before it is written: 1e6 of "1.2M".
         pattern: of a date.
         spelt: a category as it is written, where that is not its own text.
     """
@@ -44,6 +61,7 @@ class Written:
     before: str = ""
     after: str = ""
     pattern: str = ""
+    scale: float = 1.0
     spelt: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -56,7 +74,7 @@ class Written:
         both = pl.DataFrame({"raw": raw.str.strip_chars(), "typed": typed}).drop_nulls()
         texts = both["raw"].head(_LOOKED).to_list()
         if typed.dtype.is_numeric():
-            return cls._of_numbers(texts, format, missing)
+            return cls._of_numbers(texts, both["typed"].head(_LOOKED).to_list(), format, missing)
         if typed.dtype.is_temporal():
             found = _pattern(both.head(_LOOKED), format)
             return cls(missing=missing, pattern=found)
@@ -66,25 +84,42 @@ class Written:
         return cls(missing=missing, spelt=spelt)
 
     @classmethod
-    def _of_numbers(cls, texts: list[str], format: Format, missing: str) -> Written:
+    def _of_numbers(cls, texts: list[str], values: list[float], format: Format, missing: str) -> Written:
         mark = format.number.decimal or "."
-        found = [match for match in map(_NUMBER.match, texts) if match]
+        found = [(match, value) for match, value in zip(map(_NUMBER.match, texts), values, strict=True) if match]
         if not found:
             return cls(missing=missing)
-        parts = [match["digits"].strip().rpartition(mark) for match in found]
+        parts = [match["digits"].rpartition(mark) for match, _ in found]
         shape = [(head, tail) if middle else (tail, "") for head, middle, tail in parts]
-        digits = [len(tail) for _, tail in shape]
         marks = Counter(re.sub(r"\d", "", head)[:1] for head, _ in shape if re.search(r"\D", head))
-        common = Counter((match["before"], match["after"]) for match in found).most_common(1)[0][0]
+        beside: dict[tuple[str, str], list[tuple[int, float]]] = {}  # the digits and the scale of each number
+        for (match, value), (head, tail) in zip(found, shape, strict=True):
+            shown = float(f"{re.sub(r'[^0-9]', '', head) or 0}.{tail or 0}") * (-1 if match["sign"] else 1)
+            scale = value / shown if shown else 1.0 if not value else 0.0
+            if scale > 0 and "+" not in match["before"]:  # another sign, such as brackets, is not written
+                beside.setdefault((match["before"], match["after"]), []).append((len(tail), float(f"{scale:.9g}")))
+        if not beside:
+            beside = {("", ""): [(len(tail), 1.0) for _, tail in shape]}
+        # Zero says nothing of the scale. Beside numbers of several scales all are written in the smallest one.
+        scales = {pair: Counter(scale for _, scale in each).most_common(1)[0][0] for pair, each in beside.items()}
+        scale = min(scales.values())
+        pair = max((pair for pair in beside if scales[pair] == scale), key=lambda pair: len(beside[pair]))
+        digits = [length - round(math.log10(scales[own] / scale)) for own, each in beside.items() for length, _ in each]
         return cls(
             missing=missing,
-            decimals=max(digits),
-            fixed=min(digits) == max(digits),
+            decimals=max(*digits, 0),
+            fixed=min(digits) == max(digits) and len(set(scales.values())) == 1,
             decimal=mark,
             group=marks.most_common(1)[0][0] if marks else "",
-            before=common[0],
-            after=common[1],
+            before=pair[0],
+            after=pair[1],
+            scale=scale,
         )
+
+    @property
+    def places(self) -> int:
+        """Digits after the decimal mark of the numbers themselves, below 0 of whole thousands; a large number where any may be."""
+        return 15 if self.decimals < 0 else self.decimals - round(math.log10(self.scale))
 
     def values(self, found: Any) -> pl.Series:
         """Numbers, seconds since 1970 or texts as the column has them.
@@ -113,7 +148,7 @@ class Written:
         if self.decimals < 0:
             text = repr(value)
         else:
-            text = f"{abs(value):,.{self.decimals}f}"
+            text = f"{abs(value) / self.scale:,.{self.decimals}f}"
             if not self.fixed and "." in text:
                 text = text.rstrip("0").rstrip(".")
             text = text.replace(",", "\0").replace(".", self.decimal).replace("\0", self.group)
@@ -159,12 +194,17 @@ def _shown(moments: pl.Series, pattern: str) -> pl.Series:
 def _pattern(rows: pl.DataFrame, format: Format) -> str:
     """The pattern that writes most of the dates as they are; ISO 8601 where none does."""
     best, most = "%Y-%m-%d", -1
-    for pattern in dict.fromkeys([*format.patterns, "%Y-%m-%d"]):
-        for clock in _CLOCKS:
-            try:
-                right = int((_shown(rows["typed"], pattern + clock) == rows["raw"]).sum())
-            except pl.exceptions.PolarsError:
-                continue
-            if right > most:
-                best, most = pattern + clock, right
+    dates = dict.fromkeys([*format.patterns, "%Y-%m-%d"])
+    bare = [pattern.replace("%d", "%-d").replace("%m", "%-m") for pattern in dates]  # 1/9/2021
+    for pattern, clock, zone in itertools.product(dict.fromkeys([*dates, *bare]), _CLOCKS, _ZONES):
+        if zone and not clock:
+            continue
+        try:
+            right = int((_shown(rows["typed"], pattern + clock + zone) == rows["raw"]).sum())
+        except pl.exceptions.PolarsError:
+            continue
+        if right > most:
+            best, most = pattern + clock + zone, right
+        if most == rows.height:
+            break
     return best if most > 0 else "%Y-%m-%dT%H:%M:%S"

@@ -127,6 +127,9 @@ def condition(encoder: Any, where: str | Mapping[str, Any] | None) -> Any:
     names = [column.name for column in encoder.schema.features]
     asked = []
     for name, value in _pairs(where):
+        if name in encoder.fixed or name in encoder.fresh:
+            how = "is the same in every row" if name in encoder.fixed else "names rows and is made anew"
+            raise ConfigError(f"where asks for {name}={value}, and the column {how}; expected one that was learnt")
         if name not in names:
             raise unknown_name("column of where", name, names)
         place = names.index(name)
@@ -134,7 +137,8 @@ def condition(encoder: Any, where: str | Mapping[str, Any] | None) -> Any:
         if cells.is_number:
             asked.append((place, _range(name, value, column)))
             continue
-        text = str(value)
+        known = {own: level for level, own in encoder.written[name].spelt.items()}  # as it is in the file
+        text = known.get(str(value), str(value))
         if column.name in encoder.rest and text in encoder.rest[column.name][0]:
             raise ConfigError(
                 f"where asks for {name}={text}, which is too rare in training to be learnt; expected a common category"
