@@ -17,6 +17,9 @@ from danlu.nn.layer import Layer, Params, Shape, State
 __all__ = ["VAE"]
 
 _DRAWS = 32  # codes of a row by which it is judged
+_NARROW = (
+    -2.0
+)  # log spread of a Gaussian at first, of values in 0 … 1: from a wide one the codes are given up before they are used
 
 
 class VAE(Generative):
@@ -82,7 +85,7 @@ class VAE(Generative):
         for (name, _), (_, _, out), wanted in zip(self.children(), drawn, (2 * self.codes, size(shape)), strict=True):
             if size(array_shape("VAE", out)) != wanted:
                 raise ConfigError(f"the {name} of the VAE gives rows of shape {out}; expected {wanted} numbers")
-        own = {"log_spread": jnp.zeros(())} if self.likelihood == "gaussian" else {}
+        own = {"log_spread": jnp.full((), _NARROW)} if self.likelihood == "gaussian" else {}
         if self.classes:
             own |= {name: jnp.zeros((self.classes, self.codes)) for name in ("middles", "log_spreads")}
         return (*(each[0] for each in drawn), own), tuple(each[1] for each in drawn), self.scored
