@@ -143,21 +143,22 @@ def federate(
         values: dict[str, Any] = pipeline.override(
             pipeline.load_config(config) if config else {}, [*(settings or []), *hidden]
         )
-        data, own = values.setdefault("data", {}), values.setdefault("federated", {})
+        data: dict[str, Any] = values.setdefault("data", {})
+        given: dict[str, Any] = values.setdefault("federated", {})
         data.update({key: each for key, each in (("source", source), ("target", target), ("test", test)) if each})
-        own.update(chosen)
+        given.update(chosen)
         if server is not None:
             elsewhere.serve(values, runs=runs, name=name)
             return
         if not data.get("source"):
             raise ConfigError("danlu federate needs data", hint="danlu federate hospitals.csv --target y --by hospital")
-        if not {"by", "clients"} & set(own):
+        if not {"by", "clients"} & set(given):
             if not files_of_clients(data["source"]):
                 raise ConfigError(
                     "it is not said whose rows are whose",
                     hint="--by COLUMN names the column that says it; --clients 10 simulates clients",
                 )
-            own["by"] = FILE
+            given["by"] = FILE
         settled = pipeline.config_from(values)
         if dry_run:
             spoken(f"\n{pipeline.rehearse(settled, display=display, say=spoken)}")

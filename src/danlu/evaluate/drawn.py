@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -162,7 +162,7 @@ class DrawnRows(Evidence):
         return np.array([float((answers == self.truth).sum())]), np.array([float(len(self))])
 
     def _take(self, rows: np.ndarray) -> Self:
-        found = {}
+        found: dict[str, Any] = {}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if isinstance(value, np.ndarray) and len(value):

@@ -246,7 +246,8 @@ class MadeRows(Domain):
         seed = config.trainer.seed
         bench = prepared.bench(seed)
         drawn = trained.head.encoded(trained, bench.wanted, seed=seed)
-        nats = -trained.answer(prepared.test) if trained.network.exact and prepared.is_plain else None
+        network: Any = trained.network
+        nats = -trained.answer(prepared.test) if network.exact and prepared.is_plain else None
         evidence = bench.tested(drawn, nats)
         others = {}
         if config.evaluate.baselines and not prepared.private:

@@ -83,7 +83,7 @@ def policy_of(given: Any, agent: Agent, env: Environment) -> list[tuple[Any, Any
     shapes = jax.eval_shape(begun)
     own = [(_at(shapes[0], path), _at(shapes[1], path)) for path in agent.policy_at]
     sizes, wanted = (_sizes(each) for each in (policy, own))
-    if sizes != wanted or jax.tree.structure(policy) != jax.tree.structure(own):
+    if sizes != wanted or str(jax.tree.structure(policy)) != str(jax.tree.structure(own)):
         raise ConfigError(
             f"{name} cannot begin with the policy of {was}: its arrays are {sizes}; expected {wanted}", hint=hint
         )
@@ -92,7 +92,7 @@ def policy_of(given: Any, agent: Agent, env: Environment) -> list[tuple[Any, Any
     def leant(policy: Any, variables: Any, key: jax.Array) -> Any:
         """What both do, and how likely it is to them."""
         seen = jax.vmap(env.observation_space.sample)(jax.random.split(key, _ASKED))
-        pairs = (agent, placed(agent, begun(), policy)), (other, variables)
+        pairs: tuple[Any, ...] = ((agent, placed(agent, begun(), policy)), (other, variables))
         return [
             (who.act(env, *own, seen, None), who.describe(env, *own, seen).get("probabilities")) for who, own in pairs
         ]

@@ -66,7 +66,7 @@ class OnPolicy(Agent):
     activation: str = "tanh"
     log_std: float = setting(default=-0.5)
 
-    policy_at = ((0,), (1, 0))
+    policy_at: ClassVar[tuple[tuple[int | str, ...], ...]] = ((0,), (1, 0))
     _full_episodes: ClassVar[bool] = False
     _renamed: ClassVar[Mapping[str, str]] = {"steps": "n_steps", "passes": "n_epochs", "decay": "gae_lambda"}
 

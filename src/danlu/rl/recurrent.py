@@ -8,7 +8,7 @@ over whole sequences, by backpropagation through time, and forgets where an epis
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -205,7 +205,7 @@ class RecurrentPPO(PPO):
 
     minibatches: int = setting(default=4, minimum=1, integer=True)
     standardise: bool = False
-    policy_at = ()
+    policy_at: ClassVar[tuple[tuple[int | str, ...], ...]] = ()
 
     memory: int = setting(default=64, minimum=1, integer=True)
 

@@ -30,7 +30,7 @@ class SegmentSettings(Blueprint):
     codes: int | None = setting(default=None, minimum=1, maximum=64, integer=True, optional=True)
 
 
-class SegmentsRecipe(Recipe):
+class SegmentsRecipe(Recipe):  # type: ignore[misc]
     """How an autoencoder of rows is trained: by what it makes of rows of which some columns are hidden."""
 
     loss: str = setting(default="redrawn", choices=("redrawn",))

@@ -178,7 +178,7 @@ def pretrain_recipe(
         flip: whether views may be mirrored.
         fill: the value outside a moved picture, −1 … 1.
     """
-    _, body = body_of(plan.model)
+    body: Any = body_of(plan.model)[1]
     contrast = settings.objective == "contrast"
     changes = {name: settings.strength * value for name, value in _VIEWS.items()} if contrast else _MOVED
     views = Sequential((Rescale(), *Augment(flip=flip, **changes).layers(fill)))

@@ -110,9 +110,9 @@ class RowEncoder:
                 continue
             found = category_cells(values)
             if seen is not None:
-                own = written[column.name].spelt
+                spelt = written[column.name].spelt
                 written[column.name] = dataclasses.replace(
-                    written[column.name], spelt={level: text for level, text in own.items() if level in found.levels}
+                    written[column.name], spelt={level: text for level, text in spelt.items() if level in found.levels}
                 )
             if len(found.levels) > _LEVELS:
                 kept, rarer = found.levels[:_LEVELS], found.levels[_LEVELS:]
@@ -219,7 +219,8 @@ class RowEncoder:
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The encoder as plain data and arrays."""
-        told, arrays = [], {}
+        told: list[Any] = []
+        arrays: dict[str, np.ndarray] = {}
         for number, cells in enumerate(self.cells):
             plain, own = cells.state()
             told.append(plain)

@@ -31,7 +31,7 @@ _EPOCHS = (10, 400)
 _FEW = 4000  # rows below which cells of numbers share more of what they know
 
 
-class RowRecipe(Recipe):
+class RowRecipe(Recipe):  # type: ignore[misc]
     """How a model of rows is trained: by ``−log p`` of rows, or its bound."""
 
     loss: str = setting(default="likelihood", choices=("likelihood",))
@@ -139,12 +139,12 @@ def begun(network: RowModel, encoder: RowEncoder, train: dict[str, np.ndarray], 
     """The parameters that training begins with, and the state that holds what the cells are."""
     params, _, _ = network.init(jax.random.key(seed), encoder.in_shape)
     share = [cells.share for cells in encoder.cells]
-    state = {
+    fitted = {
         "share": np.concatenate(share),
         "before": np.concatenate([np.concatenate([[0.0], np.cumsum(each)[:-1]]) for each in share]),
         "jitter": np.concatenate([cells.jitter for cells in encoder.cells]),
     }
-    state = {name: jnp.asarray(each, jnp.float32) for name, each in state.items()}
+    state = {name: jnp.asarray(each, jnp.float32) for name, each in fitted.items()}
     if isinstance(network, RowCopula):
         params = network.fitted(state, train, seed=seed)
     return params, state

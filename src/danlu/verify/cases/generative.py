@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,7 +94,8 @@ def penalty(check: Check) -> None:
         for kernel, b in zip(kernels, (bias, np.zeros(1)), strict=True)
     )
     generator = network.init(jax.random.key(0), (3,))[0][0]
-    params, state = {"generator": generator, "critic": critic}, (({}, {}), ({}, {}))
+    params: Any = {"generator": generator, "critic": critic}
+    state: Any = (({}, {}), ({}, {}))
     x = draw(5, 3) / 4 + 0.5
     batch = {"x": jnp.asarray(x, _F32), "y": jnp.zeros(5), "weight": jnp.ones(5)}
     slopes = np.stack(
@@ -120,7 +123,7 @@ def spectral(check: Check) -> None:
     layer = nn.SpectralNorm(nn.Dense(3), steps=200)
     kernel, bias, x = draw(4, 3), draw(3, seed=1), draw(5, 4, seed=2)
     params = ({"kernel": jnp.asarray(kernel, _F32), "bias": jnp.asarray(bias, _F32)},)
-    state = ({}, {"u": jnp.ones(3) / np.sqrt(3)})
+    state: Any = ({}, {"u": jnp.ones(3) / np.sqrt(3)})
     found, _ = layer.apply(params, state, jnp.asarray(x, _F32), train=True)
     check(found, x @ kernel / np.linalg.svd(kernel, compute_uv=False)[0] + bias, oracle="singular values")
 
