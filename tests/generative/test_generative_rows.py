@@ -212,7 +212,7 @@ def test_points_on_a_ring_are_found_all() -> None:
     assert good.mean() > 0.92
     assert np.bincount(apart.argmin(axis=1)[good], minlength=8).min() > 300
     truth = np.log(8) + np.log(2 * np.pi * 0.05**2) + 1
-    assert result.scores["log_likelihood"] < truth + 0.5
+    assert result.scores["negative_log_likelihood"] < truth + 0.5
 
 
 @pytest.mark.slow

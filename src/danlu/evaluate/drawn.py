@@ -139,8 +139,8 @@ class DrawnRows(Evidence):
             )
         if wanted("associations") and self.cells.shape[1] > 1:
             found["associations"] = self._associations(by)
-        if wanted("log_likelihood") and len(self.nats):
-            found["log_likelihood"] = dot(by, self.nats) / float(by.sum())
+        if wanted("negative_log_likelihood") and len(self.nats):
+            found["negative_log_likelihood"] = dot(by, self.nats) / float(by.sum())
         return found
 
     def _associations(self, by: np.ndarray) -> float:

@@ -24,7 +24,7 @@ register(
     Measure("denoising_loss", "denoising loss", False, LOSS),
     Measure("velocity_loss", "velocity loss", False, LOSS),
     Measure("critic", "the critic's doubt", False, MEAN),
-    Measure("log_likelihood", "nats a row", False, MEAN),
+    Measure("negative_log_likelihood", "nats a row", False, MEAN),
 )
 
 

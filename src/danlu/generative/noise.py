@@ -28,7 +28,7 @@ def kept(steps: int, schedule: str = "cosine") -> np.ndarray:
     Reference: Nichol & Dhariwal, "Improved denoising diffusion probabilistic models" (2021), eq. 17; Ho et al. (2020), section 4.
 
     >>> np.round(kept(4), 3).tolist()
-    [1.0, 0.847, 0.492, 0.144, 0.0]
+    [1.0, 0.847, 0.494, 0.144, 0.0]
     """
     if schedule == "linear":
         beta = np.linspace(0.1, 20, steps) / steps

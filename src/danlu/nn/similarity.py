@@ -46,8 +46,8 @@ class SumOfParts(Layer):
         counts: how many neighbouring entries each part has; they add up to the axis.
 
     Example:
-        >>> SumOfParts((2, 1)).apply({}, {}, jnp.log(jnp.array([[0.1, 0.2, 0.7]])))[0].round(3).tolist()
-        [[-1.2039999961853027, -0.3569999933242798]]
+        >>> jnp.exp(SumOfParts((2, 1)).apply({}, {}, jnp.log(jnp.array([[0.25, 0.5, 0.25]])))[0]).round(2).tolist()
+        [[0.75, 0.25]]
     """
 
     counts: tuple[int, ...]

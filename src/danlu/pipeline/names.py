@@ -146,6 +146,12 @@ def answer(name: str, value: Any, settings: Iterable[str], *, python: bool = Fal
     found = found or [
         each for each in settings if _key(each.split(".")[-1]) == key or _key(each.replace(".", "")) == _key(name)
     ]
+    if (
+        key in NAMES and NAMES[key] in found
+    ):  # what other tools mean by it, where further stages have settings of that name
+        found = [NAMES[key]]
+    common = [each for each in found if each.startswith("trainer.")]
+    found = common if len(common) == 1 else found
     if not found and key in NAMES:
         found = [NAMES[key]]
     if not found:

@@ -176,7 +176,7 @@ def tune_from(
         )
     for setting in ("average", "snapshots"):
         value = getattr(config.trainer, setting)
-        if value in ("none", "ema", None):
+        if value in ("none", "auto", "ema", None):
             continue
         raise ConfigError(
             f"trainer.{setting} is {value}, which needs a training that runs to its end, and a search ends most of its trials early",

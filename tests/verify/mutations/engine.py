@@ -174,8 +174,8 @@ MUTATIONS = [
         ),
         (
             "resume-forgets-best",
-            'self.state, self.best = self._place(state), self._place_best(tree["best"])',
-            "self.state = self._place(state)",
+            'self.judge.take(tree["best"], self.layout)',
+            "pass",
             "engine.resume_best",
         ),
     ),

@@ -247,7 +247,7 @@ def number_cells(values: np.ndarray, *, most: int = MOST, least: int = _ROWS) ->
 def grid_of(unique: np.ndarray) -> tuple[float, float]:
     """The grid on which sorted numbers lie: ``(origin, step)``; a step of 0 where they lie on none.
 
-    >>> grid_of(np.array([0.5, 2.0, 3.5])), grid_of(np.array([1.0, np.pi]))
+    >>> grid_of(np.array([0.5, 2.0, 3.5])), grid_of(np.array([1.0, np.e, np.pi]))
     ((0.5, 1.5), (1.0, 0.0))
     """
     origin = float(unique[0])

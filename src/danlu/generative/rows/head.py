@@ -41,7 +41,7 @@ class RowDraws(Head):
 
     def evidence(self, answers: Any, truth: Any) -> RowScores:
         values = -np.asarray(answers, np.float64)
-        return RowScores(values[:, None], ("log_likelihood",), np.arange(len(values)))
+        return RowScores(values[:, None], ("negative_log_likelihood",), np.arange(len(values)))
 
     def sample(
         self,

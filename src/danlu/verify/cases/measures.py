@@ -199,6 +199,23 @@ def directions(check: Check) -> None:
         "perplexity",
         "bits_per_character",
         "loss_of_rows",
+        "episode_log_loss",
+        "equal_error",
+        "episode_cost",
+        "detectability",
+        "marginals",
+        "associations",
+        "closeness",
+        "membership",
+        "frechet",
+        "elbo",
+        "importance_weighted",
+        "denoising_loss",
+        "velocity_loss",
+        "critic",
+        "negative_log_likelihood",
+        "forth_median_rank",
+        "back_median_rank",
     )
     lower = {"log_loss", "brier", "cost", "rmse", "mae", "median_error", "mape", *errors}
     for name, measure in MEASURES.items():
