@@ -12,7 +12,7 @@ import polars as pl
 
 from danlu.data.check import check_given
 from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
-from danlu.data.fields import Field
+from danlu.data.fields import Field, column_fields
 from danlu.data.infer import canonical
 from danlu.data.kinds import as_levels
 from danlu.data.levels import LevelCoder, prefixes
@@ -216,26 +216,7 @@ class TableEncoder:
     @functools.cached_property
     def fields(self) -> tuple[Field, ...]:
         """The columns that the model sees."""
-        kinds = {
-            "numeric": "number",
-            "categorical": "category",
-            "boolean": "boolean",
-            "datetime": "date",
-            "text": "text",
-        }
-        return tuple(
-            Field(
-                column.name,
-                kinds[column.kind],
-                low=column.minimum if column.kind == "numeric" else None,
-                high=column.maximum if column.kind == "numeric" else None,
-                categories=column.categories,
-                unit=column.format.number.unit or "",
-                example=column.examples[0] if column.examples else None,
-                is_open=column.is_open,
-            )
-            for column in self.schema.features
-        )
+        return column_fields(self.schema.features)
 
     def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> pl.DataFrame:
         """Records as a checked frame; a null is missing.

@@ -5,19 +5,33 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from danlu.errors import ArtifactError, SchemaError, nearest
 from danlu.language import keep
 
-__all__ = ["FIELD_KINDS", "Field", "check_records", "fields_from", "fields_json", "pixels_of", "texts_of", "values_of"]
+if TYPE_CHECKING:
+    from danlu.data.schema import Column
+
+__all__ = [
+    "FIELD_KINDS",
+    "Field",
+    "check_records",
+    "column_fields",
+    "fields_from",
+    "fields_json",
+    "pixels_of",
+    "texts_of",
+    "values_of",
+]
 
 FIELD_KINDS = ("number", "category", "boolean", "date", "text", "image", "sound", "array", "column")
 """What a field holds: one value of a table (``number`` to ``text``), a picture, a recording, numbers of a fixed shape, or a list."""
 
+_OF_COLUMNS = {"numeric": "number", "categorical": "category", "boolean": "boolean", "datetime": "date", "text": "text"}
 _TABLE = ("number", "category", "boolean", "date")
 _UNKNOWN = "; use null for an unknown value"
 _MOST = float(np.finfo(np.float32).max)
@@ -52,6 +66,23 @@ class Field:
 
     def __post_init__(self) -> None:
         keep((self.name, *self.categories))
+
+
+def column_fields(columns: Iterable[Column]) -> tuple[Field, ...]:
+    """The fields that columns of a table are."""
+    return tuple(
+        Field(
+            column.name,
+            _OF_COLUMNS[column.kind],
+            low=column.minimum if column.kind == "numeric" else None,
+            high=column.maximum if column.kind == "numeric" else None,
+            categories=column.categories,
+            unit=column.format.number.unit or "",
+            example=column.examples[0] if column.examples else None,
+            is_open=column.is_open,
+        )
+        for column in columns
+    )
 
 
 def fields_json(fields: Sequence[Field]) -> list[dict[str, Any]]:

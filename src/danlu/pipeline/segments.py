@@ -16,6 +16,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import together_of
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
+from danlu.pipeline.unlabelled import read_rows
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
 from danlu.segments import (
     Segmenting,
@@ -219,11 +220,7 @@ class Segmented(Domain):
         return {"target": "segments", "task": "segments", "facts": facts, "sections": sections}
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
-        table = read_table(source, typed=False)
-        checked, notices = check_frame(table.frame, trained.encoder.schema, lenient=lenient)
-        for notice in (*table.notices, *notices):
-            say(notice)
-        return Read(checked, np.zeros(checked.height) if truth else None, noun="rows", given=table.frame)
+        return read_rows(trained, source, lenient=lenient, say=say, truth=truth)
 
     def purpose(self, trained: Trained) -> str:
         return f"which of {len(trained.head.centres)} segments a row is of"

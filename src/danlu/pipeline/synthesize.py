@@ -32,6 +32,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import together_of
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.private import Looks, private_recipe
+from danlu.pipeline.unlabelled import read_rows
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
 from danlu.privacy import Ledger
 from danlu.trained import Learned, Read, Say, Trained
@@ -295,11 +296,7 @@ class MadeRows(Domain):
                 yield Simple(label, bench.tested(drawn, nats), constant=False)
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
-        table = read_table(source, typed=False)
-        checked, notices = check_frame(table.frame, trained.encoder.schema, lenient=lenient)
-        for notice in (*table.notices, *notices):
-            say(notice)
-        return Read(checked, np.zeros(checked.height) if truth else None, noun="rows", given=table.frame)
+        return read_rows(trained, source, lenient=lenient, say=say, truth=truth)
 
     def purpose(self, trained: Trained) -> str:
         return f"making rows of {len(trained.encoder.schema.names)} columns"

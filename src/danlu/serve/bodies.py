@@ -13,8 +13,9 @@ from fastapi import HTTPException
 
 from danlu.data.fields import Field
 from danlu.errors import SchemaError, shorten
+from danlu.typed import of_type
 
-__all__ = ["FILES", "File", "content_type", "lines_of", "parse_json", "records_of"]
+__all__ = ["FILES", "File", "content_type", "lines_of", "options_of", "parse_json", "records_of"]
 
 FILES: dict[str, str] = {
     "text/csv": ".csv",
@@ -34,6 +35,33 @@ class File(NamedTuple):
 
     ending: str
     data: bytes
+
+
+def options_of(body: Any, kinds: Mapping[str, Any], most: Mapping[str, int]) -> dict[str, Any]:
+    """The options of a request whose body is an object.
+
+    Args:
+        body: as it was parsed.
+        kinds: the type of each option.
+        most: the largest value of some.
+
+    Raises:
+        HTTPException: 400, another form.
+        SchemaError: an option that is none, of another type, or too large.
+    """
+    if not isinstance(body, dict):
+        raise HTTPException(400, f"the body is a {type(body).__name__}; expected an object")
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        if name not in kinds:
+            raise SchemaError(f"the option {name!r} is unknown; expected {', '.join(kinds)}")
+        try:
+            found[name] = of_type(value, kinds[name])
+        except (TypeError, ValueError):
+            raise SchemaError(f"the option {name!r} is {str(value)[:60]!r}, which is of another type") from None
+        if name in most and not 0 <= found[name] <= most[name]:
+            raise SchemaError(f"the option {name!r} is {found[name]:,}; expected at most {most[name]:,}")
+    return found
 
 
 def lines_of(file: File) -> int:

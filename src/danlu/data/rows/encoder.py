@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data.check import check_given
-from danlu.data.fields import Field
+from danlu.data.fields import Field, column_fields
 from danlu.data.rows.cells import MOST, Cells, category_cells, number_cells
 from danlu.data.rows.fresh import Fresh
 from danlu.data.rows.written import Written
@@ -22,7 +22,6 @@ __all__ = ["RowEncoder"]
 
 _LEVELS = 200
 """Categories of a column that are learnt; rarer ones are drawn by their own shares."""
-_FIELDS = {"numeric": "number", "datetime": "date", "boolean": "boolean", "categorical": "category"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,19 +136,7 @@ class RowEncoder:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The columns that the model sees."""
-        return tuple(
-            Field(
-                column.name,
-                _FIELDS[column.kind],
-                low=column.minimum if column.kind == "numeric" else None,
-                high=column.maximum if column.kind == "numeric" else None,
-                categories=column.categories,
-                unit=column.format.number.unit or "",
-                example=column.examples[0] if column.examples else None,
-                is_open=column.is_open,
-            )
-            for column in self.schema.features
-        )
+        return column_fields(self.schema.features)
 
     def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> pl.DataFrame:
         """Records as a checked frame; a null is missing.

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from danlu.artifact.files import json_text
 from danlu.errors import SchemaError
-from danlu.serve.bodies import parse_json
+from danlu.serve.bodies import options_of, parse_json
 from danlu.serve.service import Service
-from danlu.typed import of_type
 
 __all__ = ["routes"]
 
@@ -38,7 +37,7 @@ def routes(service: Service) -> APIRouter:
         version = service.choose(served, request.state.asked)
         if not hasattr(version.trained, "generate"):
             raise SchemaError(f"a model for {version.trained.purpose} writes no texts; expected a language model")
-        texts = await asyncio.to_thread(version.trained.generate, **_asked_for(body))
+        texts = await asyncio.to_thread(version.trained.generate, **options_of(body, _OPTIONS, _MOST))
         told = {"model": served.name, "version": version.name, "texts": texts}
         return Response(json_text(told, indent=None), media_type="application/json")
 
@@ -51,24 +50,3 @@ def routes(service: Service) -> APIRouter:
         return await generate(request, name)
 
     return router
-
-
-def _asked_for(body: Any) -> dict[str, Any]:
-    """The arguments of a language model's ``generate`` in a request.
-
-    Raises:
-        HTTPException: 400, another form.
-        SchemaError: an option that is none, of another type, or too large.
-    """
-    if not isinstance(body, dict):
-        raise HTTPException(400, f"the body is a {type(body).__name__}; expected an object")
-    for name, value in body.items():
-        if name not in _OPTIONS:
-            raise SchemaError(f"the option {name!r} is unknown; expected {', '.join(_OPTIONS)}")
-        try:
-            body[name] = of_type(value, _OPTIONS[name])
-        except (TypeError, ValueError):
-            raise SchemaError(f"the option {name!r} is {str(value)[:60]!r}, which is of another type") from None
-        if name in _MOST and not 0 <= body[name] <= _MOST[name]:
-            raise SchemaError(f"the option {name!r} is {body[name]:,}; expected at most {_MOST[name]:,}")
-    return body

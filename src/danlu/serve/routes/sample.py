@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from danlu.artifact.files import json_text
 from danlu.errors import SchemaError
-from danlu.serve.bodies import parse_json
+from danlu.serve.bodies import options_of, parse_json
 from danlu.serve.service import Service
 from danlu.trained.answers import plain_times
-from danlu.typed import of_type
 
 __all__ = ["routes"]
 
 _OPTIONS: Mapping[str, Any] = {"count": int, "seed": int, "label": str | None, "settings": dict[str, Any]}
+_DEFAULTS: Mapping[str, Any] = {"count": 1, "seed": 0, "label": None, "settings": {}}
 _MOST = {"count": 256, "seed": 2**31 - 1}
 
 
@@ -37,7 +37,7 @@ def routes(service: Service) -> APIRouter:
             raise SchemaError(
                 f"a model for {version.trained.purpose} draws nothing new; expected one that does (danlu train photos/ --generate)"
             )
-        samples = await asyncio.to_thread(_drawn, version.trained, _asked_for(body))
+        samples = await asyncio.to_thread(_drawn, version.trained, {**_DEFAULTS, **options_of(body, _OPTIONS, _MOST)})
         told = {"model": served.name, "version": version.name, "samples": samples}
         return Response(json_text(told, indent=None), media_type="application/json")
 
@@ -50,28 +50,6 @@ def routes(service: Service) -> APIRouter:
         return await sample(request, name)
 
     return router
-
-
-def _asked_for(body: Any) -> dict[str, Any]:
-    """The options of a request.
-
-    Raises:
-        HTTPException: 400, another form.
-        SchemaError: an option that is none, of another type, or too large.
-    """
-    if not isinstance(body, dict):
-        raise HTTPException(400, f"the body is a {type(body).__name__}; expected an object")
-    found: dict[str, Any] = {"count": 1, "seed": 0, "label": None, "settings": {}}
-    for name, value in body.items():
-        if name not in _OPTIONS:
-            raise SchemaError(f"the option {name!r} is unknown; expected {', '.join(_OPTIONS)}")
-        try:
-            found[name] = of_type(value, _OPTIONS[name])
-        except (TypeError, ValueError):
-            raise SchemaError(f"the option {name!r} is {str(value)[:60]!r}, which is of another type") from None
-        if name in _MOST and not 0 <= found[name] <= _MOST[name]:
-            raise SchemaError(f"the option {name!r} is {found[name]:,}; expected at most {_MOST[name]:,}")
-    return found
 
 
 def _drawn(trained: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
