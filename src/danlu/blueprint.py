@@ -25,9 +25,11 @@ from danlu.typed import MismatchError, described, field_types, of_type
 
 __all__ = ["Blueprint", "from_json", "setting", "to_json"]
 
-_REGISTRY: dict[str, type[Blueprint]] = {}
-_FORMER: dict[str, str] = {}
+_REGISTRY: dict[str, dict[str, type[Blueprint]]] = {}  # the name in files: the module: the class
 _TYPE_KEY = "blueprint"
+_OWN = (
+    "own:"  # before the name of a class that danlu did not define: a class that danlu gets later cannot take its place
+)
 B = TypeVar("B", bound="Blueprint")
 
 
@@ -151,7 +153,8 @@ def _by_new_names(init: Callable[..., None]) -> Callable[..., None]:
 class Blueprint:
     """A frozen dataclass that is checked on construction and can be written to JSON.
 
-    A subclass becomes a frozen dataclass by itself and is known by its class name from then on.
+    A subclass becomes a frozen dataclass by itself and is known by its class name from then on. A class of your own is written
+    as ``own:Name``: it may have a name that danlu uses, now or in a later version.
 
     >>> class Scale(Blueprint):
     ...     factor: float = setting(default=1.0, above=0)
@@ -184,14 +187,8 @@ class Blueprint:
         dataclasses.dataclass(frozen=True)(cls)
         if cls._renamed and "__init__" in vars(cls):
             cls.__init__ = _by_new_names(cls.__init__)  # type: ignore[method-assign]
-        known = _REGISTRY.get(cls.__name__)
-        if known is not None and known.__module__.startswith("danlu.") and known.__module__ != cls.__module__:
-            raise ConfigError(
-                f"a blueprint named {cls.__name__!r} is already defined in {known.__module__}",
-                hint="give your class another name; a saved model finds its classes by name",
-            )
-        _REGISTRY[cls.__name__] = cls
-        _FORMER.update(dict.fromkeys(vars(cls).get("_former_names", ()), cls.__name__))
+        for name in (cls.__name__, *vars(cls).get("_former_names", ())):
+            _REGISTRY.setdefault(_written(cls, name), {})[cls.__module__] = cls
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
@@ -229,11 +226,16 @@ class Blueprint:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
+def _written(cls: type[Blueprint], name: str) -> str:
+    """``name`` of a class, as files have it."""
+    return name if cls.__module__.partition(".")[0] == "danlu" else _OWN + name
+
+
 def to_json(value: Any) -> Any:
     """``value`` as plain JSON data: blueprints become dicts that carry their class name."""
     if isinstance(value, Blueprint):
         body = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
-        return {_TYPE_KEY: type(value).__name__, **body}
+        return {_TYPE_KEY: _written(type(value), type(value).__name__), **body}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if isinstance(value, dict):
@@ -251,11 +253,29 @@ def to_json(value: Any) -> Any:
     )
 
 
+def _class_named(name: Any) -> type[Blueprint]:
+    """The class that a file calls so; older files have a class of the user by its bare name."""
+    found = (_REGISTRY.get(name) or _REGISTRY.get(f"{_OWN}{name}")) if isinstance(name, str) else None
+    if not found:
+        raise ArtifactError(
+            f"the saved model uses {name!r}, which this danlu does not know",
+            hint="import the module that defines it first, or upgrade danlu",
+        )
+    if len(found) > 1:
+        bare = name.removeprefix(_OWN)
+        raise ArtifactError(
+            f"the saved model uses {bare}, and {len(found)} modules define a class of this name: {', '.join(sorted(found))}",
+            hint="give one of them another name; a saved model finds its classes by name",
+        )
+    return next(iter(found.values()))
+
+
 def from_json(data: Any) -> Any:
     """The inverse of :func:`to_json`. Only registered blueprint classes are ever built; no code is run.
 
     Raises:
-        ArtifactError: an unknown class, an unknown or missing field, or a value that the class refuses.
+        ArtifactError: an unknown class, two classes of the user by one name, an unknown or missing field, or a value that
+            the class refuses.
     """
     if isinstance(data, list):
         return tuple(from_json(item) for item in data)
@@ -264,12 +284,7 @@ def from_json(data: Any) -> Any:
     if _TYPE_KEY not in data:
         return {key: from_json(item) for key, item in data.items()}
     name = data[_TYPE_KEY]
-    cls = _REGISTRY.get(_FORMER.get(name, name)) if isinstance(name, str) else None
-    if cls is None:
-        raise ArtifactError(
-            f"the saved model uses {name!r}, which this danlu does not know",
-            hint="import the module that defines it first, or upgrade danlu",
-        )
+    cls = _class_named(name)
     fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     body = cls.renewed({key: from_json(item) for key, item in data.items() if key != _TYPE_KEY})
     extra = sorted(set(body) - fields)

@@ -77,7 +77,7 @@ def test_settings_of_a_loss_are_kept(fitted: Fitted, tmp_path: Path) -> None:
     assert loaded.program.objective.loss == Huber(2.5)
 
 
-class Spread(Loss):
+class BatchSpread(Loss):
     """A loss of the batch as a whole, of the user's own."""
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
@@ -85,7 +85,7 @@ class Spread(Loss):
 
 
 def test_a_loss_of_the_batch_is_one_after_loading(tmp_path: Path) -> None:
-    fitted = danlu.fit(nn.Dense(1), X, X[:, 0], loss=Spread(), epochs=1, batch_size=8, display="none")
+    fitted = danlu.fit(nn.Dense(1), X, X[:, 0], loss=BatchSpread(), epochs=1, batch_size=8, display="none")
     loaded = danlu.load(fitted.save(tmp_path / "spread"))
     assert loaded.evaluate((X, X[:, 0])) == fitted.evaluate((X, X[:, 0]))
 

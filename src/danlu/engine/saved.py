@@ -27,16 +27,14 @@ _KEPT = ("batch_size", "of_batch", "measures", "terms")  # of the program: what 
 
 
 @dataclasses.dataclass(frozen=True)
-class _Function:
-    """A loss or metric that was a function: its name, which is all that a file holds of it."""
+class _Unknown:
+    """A loss or metric that a file cannot give back: why, for who wants to evaluate."""
 
-    name: str
+    why: str
+    hint: str | None
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        raise ConfigError(
-            f"the model was measured by {self.name}, a function, and a saved model holds no code",
-            hint="its predict works; a subclass of danlu.nn.losses.Loss is saved and found again by its name",
-        )
+        raise ConfigError(self.why, hint=self.hint)
 
 
 def _described(measure: Any) -> Any:
@@ -59,11 +57,14 @@ def _measure(described: Mapping[str, Any]) -> Any:
     if "metric" in described:
         return METRICS[described["metric"]]
     if "function" in described:
-        return _Function(str(described["function"])[:200])
+        return _Unknown(
+            f"the model was measured by {str(described['function'])[:200]}, a function, and a saved model holds no code",
+            "its predict works; a subclass of danlu.nn.losses.Loss is saved and found again by its name",
+        )
     try:
         found = from_json(described)
-    except ArtifactError:  # of a class of the user's that is not imported: it still predicts
-        return _Function(str(described.get("blueprint"))[:200])
+    except ArtifactError as error:  # such as a class of the user's that is not imported: it still predicts
+        return _Unknown(f"the model predicts, and cannot be evaluated: {error.message}", error.hint)
     return found if isinstance(found, Objective) else measure_of(found, "loss")
 
 
