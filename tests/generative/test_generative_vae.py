@@ -12,7 +12,8 @@ import pytest
 
 from danlu import fit, nn
 from danlu.errors import ConfigError
-from danlu.generative import VAE, Generating
+from danlu.generative import VAE, Generating, RectifiedFlow
+from danlu.generative.diffusion import check_sampler
 from danlu.generative.simple import PlainGaussian, PlainPixels
 
 CODES = 2
@@ -135,9 +136,17 @@ def test_settings_of_draw_are_looked_at() -> None:
     for wrong, said in (
         ({"steps": 3}, "unknown setting of sample 'steps'"),
         ({"temperature": "hot"}, "expected a number"),
+        ({"temperature": -1}, "expected a number of 0 or more"),
+        ({"temperature": float("nan")}, "expected a number of 0 or more"),
     ):
         with pytest.raises(ConfigError, match=said):
             network.checked_how(wrong)
+    with pytest.raises(ConfigError, match="trained on pictures without labels"):
+        RectifiedFlow(nn.Dense(2)).checked_how({"guidance": 2.0})
+    assert RectifiedFlow(nn.Dense(2), classes=3).checked_how({"guidance": 2.0}) == {"guidance": 2.0}
+    for steps in (0, 11):
+        with pytest.raises(ConfigError, match="expected 1 to 10"):
+            check_sampler(steps, 10, "ddim", ("ddim",))
 
 
 def test_plain_pixels_are_products_of_their_shares() -> None:
@@ -154,6 +163,8 @@ def test_a_label_is_no_way_out_of_the_folder_and_a_place_that_is_none_is_one_mes
     pictures = np.zeros((2, 2, 2, 1), np.uint8)
     write_samples(pictures, tmp_path / "made", ["..", "."])
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["_", "__"]
+    with pytest.raises(ConfigError, match="made is not empty"):  # what is there may be what the model learnt from
+        write_samples(pictures, tmp_path / "made", ["..", "."])
     (tmp_path / "file").write_text("kept")
     for place in ("file/a.png", "file/a.npz", "file/folder", "file"):
         with pytest.raises(ConfigError, match="cannot be written"):

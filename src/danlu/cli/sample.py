@@ -40,7 +40,7 @@ def sample(
     with showing("auto"):
         with stage("starting"):
             from danlu import pipeline
-            from danlu.generative import write_samples
+            from danlu.generative import check_place, write_samples
         model: Any = pipeline.load_model(run)
         if not hasattr(model, "sample"):
             raise ConfigError(
@@ -51,6 +51,13 @@ def sample(
         printed = output is None or str(output) == "-"
         if printed and pictures:
             raise ConfigError("pictures are not printed; expected a place for them", hint="-o samples.png, or a folder")
+        if pictures:
+            check_place(str(output))
+        if pictures and where is not None:
+            raise ConfigError(
+                f"--where is {where!r}, and the model draws pictures; it is for tables",
+                hint="--label says what they are to show",
+            )
         how = _plain(settings or [])
         if where is not None:
             how["where"] = where

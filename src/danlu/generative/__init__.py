@@ -9,7 +9,7 @@ from danlu.generative.recipe import GameRecipe, PaintingRecipe, painting_recipe
 from danlu.generative.settings import Generate
 from danlu.generative.unet import TimedUNet
 from danlu.generative.vae import VAE
-from danlu.generative.written import grid, write_samples
+from danlu.generative.written import check_place, grid, write_samples
 
 __all__ = [
     "GAN",
@@ -25,6 +25,7 @@ __all__ = [
     "RectifiedFlow",
     "TimedUNet",
     "Turns",
+    "check_place",
     "grid",
     "painting_recipe",
     "write_samples",

@@ -139,7 +139,7 @@ class Diffusion(AskedInTime):
             sampler: ``"ddim"`` draws nothing on the way; ``"ddpm"`` draws at each step, and wants more of them.
             guidance: above 1 rows show their label more clearly, and are more alike.
         """
-        check_sampler(steps, sampler, ("ddim", "ddpm"))
+        check_sampler(steps, self.steps, sampler, ("ddim", "ddpm"))
         labels = as_labels(labels, self.classes)
         if sampler == "ddpm":
             keys = jax.vmap(functools.partial(jax.random.fold_in, data=1))(keys)
@@ -159,13 +159,13 @@ class Diffusion(AskedInTime):
         return (found + 1) / 2
 
 
-def check_sampler(steps: int, sampler: str, known: tuple[str, ...]) -> None:
+def check_sampler(steps: int, most: int, sampler: str, known: tuple[str, ...]) -> None:
     """Refuse settings of a sampler that cannot be.
 
     Raises:
         ConfigError: see above.
     """
-    if steps < 1:
-        raise ConfigError(f"steps is {steps}; expected 1 or more")
+    if not 1 <= steps <= most:
+        raise ConfigError(f"steps is {steps}; expected 1 to {most:,}")
     if sampler not in known:
         raise ConfigError(f"sampler is {sampler!r}; expected one of: {', '.join(known)}")

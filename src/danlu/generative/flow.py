@@ -17,6 +17,8 @@ from danlu.nn.layer import Layer, Params, State
 
 __all__ = ["RectifiedFlow", "carried"]
 
+_MOST = 10_000  # steps
+
 _TIMES = 16
 
 
@@ -94,7 +96,7 @@ class RectifiedFlow(AskedInTime):
             sampler: ``"euler"``, or ``"heun"``, which asks the network twice a step and is more exact.
             guidance: above 1 rows show their label more clearly, and are more alike.
         """
-        check_sampler(steps, sampler, ("heun", "euler"))
+        check_sampler(steps, _MOST, sampler, ("heun", "euler"))
         labels = as_labels(labels, self.classes)
 
         def velocity(x: jax.Array, time: jax.Array) -> jax.Array:

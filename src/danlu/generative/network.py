@@ -80,7 +80,7 @@ class Generative(Layer, abc.ABC):
         """The settings of :meth:`made` that are its own, which are numbers, texts or true and false.
 
         Raises:
-            ConfigError: there is no such setting, or a value of another type.
+            ConfigError: there is no such setting, a value of another type or below 0, or one that would change nothing.
         """
         known = [each for each in inspect.signature(self.made).parameters.values() if each.kind == each.KEYWORD_ONLY]
         usual = {each.name: each.default for each in known}
@@ -95,6 +95,13 @@ class Generative(Layer, abc.ABC):
             if not fits or (isinstance(value, bool) and wanted is not bool):
                 of = {float: "a number", int: "a whole number", str: "a name", bool: "true or false"}[wanted]
                 raise ConfigError(f"{name} is {shorten(value)}; expected {of}")
+            if wanted is float and not 0 <= value < math.inf:
+                raise ConfigError(f"{name} is {shorten(value)}; expected a number of 0 or more")
+            if name == "guidance" and value != usual[name] and not self.classes:
+                raise ConfigError(
+                    f"guidance is {shorten(value)}, and the model was trained on pictures without labels; expected none",
+                    hint="it is how far beyond what a label says rows go",
+                )
             found[name] = wanted(value)
         return found
 

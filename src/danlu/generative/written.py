@@ -13,9 +13,29 @@ from danlu.errors import ConfigError
 from danlu.files import replacing, write_atomic
 from danlu.trained.answers import write_frame
 
-__all__ = ["grid", "write_samples"]
+__all__ = ["check_place", "grid", "write_samples"]
 
 _SINGLE = (".png", ".npz")
+
+
+def check_place(output: str | Path) -> Path:
+    """Where pictures are to be written; asked before they are drawn, which may take long.
+
+    Raises:
+        ConfigError: an ending that no picture has, or a folder that holds something, which could be written over.
+    """
+    path = Path(output)
+    ending = path.suffix.lower()
+    if ending and ending not in _SINGLE and not path.is_dir():
+        raise ConfigError(
+            f"pictures are not written as {ending}; expected a folder, .png (all on one sheet) or .npz",
+            hint=f"such as {path.with_suffix('.png').name}",
+        )
+    if path.is_dir() and any(path.iterdir()):
+        raise ConfigError(
+            f"the folder {path} is not empty; expected a new one, so that nothing in it is written over or mixed with what is drawn"
+        )
+    return path
 
 
 def write_samples(
@@ -31,7 +51,7 @@ def write_samples(
         header: whether a table that is written as CSV begins with the names of its columns.
 
     Raises:
-        ConfigError: another ending, or a place that cannot be written.
+        ConfigError: a place that :func:`check_place` refuses, or that cannot be written.
     """
     path = Path(output)
     if isinstance(found, pl.DataFrame):
@@ -40,12 +60,7 @@ def write_samples(
         else:
             write_atomic(path, found.write_csv(include_header=False), error=ConfigError)
         return f"{found.height:,} rows written to {path}"
-    ending = path.suffix.lower()
-    if ending and ending not in _SINGLE and not path.is_dir():
-        raise ConfigError(
-            f"pictures are not written as {ending}; expected a folder, .png (all on one sheet) or .npz",
-            hint=f"such as {path.with_suffix('.png').name}",
-        )
+    ending = check_place(path).suffix.lower()
     if ending in _SINGLE:
         _made(path.parent)
     if ending == ".png":
@@ -60,7 +75,7 @@ def write_samples(
             folder = path if labels is None else path / _folder(labels[number])
             _made(folder)
             _save(picture, folder / f"{number:06d}.png")
-    return f"{len(found):,} pictures written to {path}"
+    return f"{len(found):,} pictures written to {path}" if len(found) > 1 else f"1 picture written to {path}"
 
 
 def _made(folder: Path) -> None:
