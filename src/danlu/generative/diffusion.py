@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from typing import Any
 
@@ -21,9 +22,36 @@ _TIMES = 16  # times at which a row is judged
 
 
 class AskedInTime(Generative):
-    """What diffusion and flows have in common: a network ``{"x", "time", "label"} -> rows``, asked at many times; rows in −1 … 1."""
+    """What diffusion and flows have in common: a network ``{"x", "time", "label"} -> rows``, asked at many times; rows in −1 … 1.
+
+    It learns at times that are drawn evenly. A row is judged by the mean of the same loss at 16 times, with the same noise for every row.
+    """
 
     net: Layer
+
+    @abc.abstractmethod
+    def loss_at(
+        self, params: Params, state: State, x: jax.Array, time: jax.Array, labels: jax.Array, noise: jax.Array
+    ) -> jax.Array:
+        """How wrong the network is of rows ``(batch, …)`` with this noise, at times in 0 … 1 ``(batch,)``; ``(batch,)``."""
+
+    def terms(
+        self, params: Params, state: State, x: jax.Array, labels: jax.Array, key: jax.Array, *, train: bool
+    ) -> tuple[dict[str, jax.Array], State]:
+        x, (first, second) = 2 * as_values(x) - 1, jax.random.split(key)
+        noise = jax.random.normal(second, x.shape)
+        return {"loss": self.loss_at(params, state, x, lattice(first, len(x)), labels, noise)}, state
+
+    def said(self, params: Params, state: State, x: jax.Array) -> dict[str, jax.Array]:
+        x, labels = 2 * as_values(x) - 1, jnp.full(len(x), self.classes)
+        keys = jax.random.split(jax.random.key(0), _TIMES)
+
+        def at(of: Any) -> jax.Array:
+            noise = jnp.broadcast_to(jax.random.normal(of[1], x.shape[1:]), x.shape)
+            return self.loss_at(params, state, x, jnp.full(len(x), of[0]), labels, noise)
+
+        times = jnp.asarray((np.arange(_TIMES) + 0.5) / _TIMES, jnp.float32)
+        return {self.scores[0]: jnp.mean(jax.lax.map(at, (times, keys)), axis=0)}
 
     def children(self) -> tuple[tuple[str, Layer], ...]:
         return (("net", self.net),)
@@ -63,8 +91,7 @@ class AskedInTime(Generative):
 class Diffusion(AskedInTime):
     """Denoising diffusion (DDPM): the network predicts the noise ε in ``x_t = √ᾱ_t·x + √(1 − ᾱ_t)·ε``.
 
-    Made small is the mean of ``(ε̂(x_t, t) − ε)²`` over a row's numbers, at times drawn evenly. A row is judged by that at 16 times with
-    the same noise for every row (``"denoising_loss"``).
+    Made small is the mean of ``(ε̂(x_t, t) − ε)²`` over a row's numbers (``"denoising_loss"``).
 
     Args:
         net: from ``{"x", "time", "label"}`` to rows, such as a :class:`~danlu.generative.TimedUNet`.
@@ -91,32 +118,13 @@ class Diffusion(AskedInTime):
     def scores(self) -> tuple[str, ...]:
         return ("denoising_loss",)
 
-    def _loss(
-        self, params: Params, state: State, x: jax.Array, times: jax.Array, labels: jax.Array, noise: jax.Array
+    def loss_at(
+        self, params: Params, state: State, x: jax.Array, time: jax.Array, labels: jax.Array, noise: jax.Array
     ) -> jax.Array:
-        alpha = jnp.asarray(kept(self.steps, self.schedule), jnp.float32)[times]
-        found = self.said_at(params, state, noised(x, noise, alpha), times / self.steps, labels)
+        step = 1 + jnp.floor(time * self.steps).astype(jnp.int32)
+        alpha = jnp.asarray(kept(self.steps, self.schedule), jnp.float32)[step]
+        found = self.said_at(params, state, noised(x, noise, alpha), step / self.steps, labels)
         return jnp.mean(jnp.square(found - noise).reshape(len(x), -1), axis=-1)  # (batch,)
-
-    def terms(
-        self, params: Params, state: State, x: jax.Array, labels: jax.Array, key: jax.Array, *, train: bool
-    ) -> tuple[dict[str, jax.Array], State]:
-        x, (first, second) = 2 * as_values(x) - 1, jax.random.split(key)
-        times = 1 + jnp.floor(lattice(first, len(x)) * self.steps).astype(jnp.int32)
-        noise = jax.random.normal(second, x.shape)
-        return {"loss": self._loss(params, state, x, times, labels, noise)}, state
-
-    def said(self, params: Params, state: State, x: jax.Array) -> dict[str, jax.Array]:
-        x = 2 * as_values(x) - 1
-        times = np.rint((np.arange(_TIMES) + 0.5) / _TIMES * self.steps).astype(np.int32)
-        keys = jax.random.split(jax.random.key(0), _TIMES)
-        labels = jnp.full(len(x), self.classes)
-
-        def at(of: Any) -> jax.Array:
-            noise = jnp.broadcast_to(jax.random.normal(of[1], x.shape[1:]), x.shape)
-            return self._loss(params, state, x, jnp.full(len(x), of[0]), labels, noise)
-
-        return {"denoising_loss": jnp.mean(jax.lax.map(at, (jnp.asarray(times), keys)), axis=0)}
 
     def made(
         self,
