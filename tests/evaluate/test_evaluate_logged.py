@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from danlu.errors import DataError
 from danlu.evaluate import intervals
-from danlu.evaluate.logged import Logged, sure_interval
+from danlu.evaluate.logged import ABSENT, DEPENDS, Logged, sure_interval
 
 
 def drawn(rng: np.random.Generator, rows: int, least: float = 0.1) -> tuple[Logged, float]:
@@ -65,3 +67,63 @@ def test_unknown_actions_have_no_weight() -> None:
 def test_propensities_of_zero_are_refused() -> None:
     with pytest.raises(DataError, match="propensities of a log are 0"):
         Logged(np.zeros(2, int), np.ones(2), np.array([0.5, 0.0]), np.zeros((2, 2)), None)
+
+
+def test_a_page_of_one_place_is_a_row() -> None:
+    log, _ = drawn(np.random.default_rng(4), 80)
+    one = {name: getattr(log, name)[:, None] for name in ("action", "reward", "propensity", "values", "policy")}
+    for depends in DEPENDS:
+        page = Logged(**one, depends=depends)
+        assert page.scores() == log.scores()
+        assert sure_interval(page, 0.0, 1.0) == sure_interval(log, 0.0, 1.0)
+        assert (page.effective_rows, page.overlap_z) == (log.effective_rows, log.overlap_z)
+
+
+def pages(rng: np.random.Generator, depends: str = "place", rows: int = 150) -> tuple[Logged, float]:
+    """Pages of two of three items, the second place looked at less, the items of each place drawn in turn; and the policy's value."""
+    logging, worth = rng.dirichlet(np.ones(3)) * 0.7 + 0.1, rng.random(3)
+    first = rng.choice(3, rows, p=logging)
+    left = np.where(np.eye(3, dtype=bool)[first], 0.0, logging)
+    left /= left.sum(1, keepdims=True)
+    second = (rng.random((rows, 1)) > left.cumsum(1)).sum(1).clip(max=2)
+    action = np.stack([first, second], axis=1)
+    likely = np.stack([worth[first], 0.5 * worth[second]], axis=1)
+    at_second = np.array(
+        [sum(logging[b] * logging[a] / (1 - logging[b]) for b in range(3) if b != a) for a in range(3)]
+    )
+    below = at_second[second] if depends == "place" else left[np.arange(rows), second]
+    order = np.argsort(-worth)[:2]
+    policy, model = np.tile(np.eye(3)[order], (rows, 1, 1)), np.tile(rng.random((2, 3)), (rows, 1, 1))
+    reward = (rng.random(action.shape) < likely).astype(float)
+    log = Logged(action, reward, np.stack([logging[first], below], axis=1), model, policy, depends)
+    return log, float(worth[order] @ [1, 0.5])
+
+
+@pytest.mark.parametrize("depends", ["place", "above"])
+def test_intervals_of_pages_hold_the_truth(depends: str) -> None:
+    rng, held = np.random.default_rng(5), {"dr_value": 0, "ips_value": 0, "sure": 0}
+    for _ in range(30):
+        log, truth = pages(rng, depends)
+        found = {**intervals(log, ("dr_value", "ips_value")), "sure": sure_interval(log, 0.0, 1.0)}
+        for name in held:
+            held[name] += found[name].low <= truth <= found[name].high
+    assert min(held.values()) >= 25
+
+
+def test_a_place_that_is_not_there_brings_nothing_under_any_policy() -> None:
+    log, _ = pages(np.random.default_rng(6), rows=40)
+    gone = np.arange(40)[:, None] + np.array([[0, 1]]) >= 40  # the last page has one place
+    short = dataclasses.replace(log, action=np.where(gone, ABSENT, log.action), reward=np.where(gone, 0.0, log.reward))
+    assert short.by_place[-1, 1] == 1
+    for name, each in short.terms_by_place.items():
+        assert each[-1, 1] == 0, name
+    np.testing.assert_array_equal(short.terms_by_place["dr_value"][:-1], log.terms_by_place["dr_value"][:-1])
+    assert sure_interval(short, 0.2, 1.0).known  # rewards are counted from 0
+
+
+def test_pages_that_do_not_fit_together_are_refused() -> None:
+    log, _ = pages(np.random.default_rng(7), rows=10)
+    with pytest.raises(DataError, match="expected one of place, above, page"):
+        dataclasses.replace(log, depends="clicks")
+    with pytest.raises(DataError, match="different lengths"):
+        dataclasses.replace(log, reward=log.reward[:, 0])

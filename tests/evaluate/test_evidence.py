@@ -120,8 +120,15 @@ def logs(rng: np.random.Generator) -> Logged:
     )
 
 
+def logged_pages(rng: np.random.Generator) -> Logged:
+    log = logs(rng)
+    two = {name: np.stack([getattr(log, name)] * 2, axis=1) for name in ("action", "propensity", "values", "policy")}
+    return Logged(**two, reward=rng.random((ROWS, 2)), depends="above", given=rng.random((ROWS, 2)))
+
+
 KINDS: dict[str, Draw] = {
     "segments": clustered,
+    "pages": logged_pages,
     "quantities": lambda rng: Rows("regression", (x := 9 + rng.normal(size=ROWS)), x + rng.normal(size=ROWS)),
     "two classes": lambda rng: classes(rng, "binary", 2),
     "several classes": lambda rng: classes(rng, "multiclass", 3),
@@ -267,6 +274,7 @@ PRIMARIES = {
     "drawings": "frechet",
     "seeds": "iqm_return",
     "logs": "dr_value",
+    "pages": "dr_value",
     "episodes": "episode_accuracy",
 }
 

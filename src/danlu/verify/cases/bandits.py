@@ -67,6 +67,66 @@ def by_hand(check: Check) -> None:
     check(log.effective_rows, sum(weights) ** 2 / sum(w * w for w in weights), oracle="by hand")
 
 
+PAGES = list(itertools.permutations(range(3), 2))
+WORTH = np.array([[0.9, 0.2, 0.5], [0.3, 0.8, 0.6]])  # of each item, once it is looked at
+
+
+def page_of(context: int, page: tuple[int, int], depends: str) -> tuple[float, np.ndarray, np.ndarray]:
+    """The chance of a page (one item after the other), what its propensities are, and how likely each place is clicked."""
+    first, second = page
+    of = LOGGING[context]
+    then = of[second] / (1 - of[first])
+    at_second = sum(of[other] * of[second] / (1 - of[other]) for other in range(3) if other != second)
+    looked = {
+        "place": 0.4,
+        "above": 1 - WORTH[context, first],
+        "page": abs(first - second) / 2,
+    }[depends]
+    liked = WORTH[context, first] * (1.0 if depends != "page" else 0.3 + 0.3 * second)
+    clicks = np.array([liked, looked * WORTH[context, second]])
+    return of[first] * then, np.array([of[first], at_second if depends == "place" else then]), clicks
+
+
+@case("bandits.pages")
+def every_page(check: Check) -> None:
+    """The mean of IPS and of the doubly robust estimate over every page with every click, for each kind of dependence, and the value of
+    the policy's own pages; SNIPS of two pages by hand."""
+    chosen = {0: (2, 0), 1: (1, 2)}
+    policy = np.stack([np.eye(3)[list(chosen[x])] for x in range(2)])  # (contexts, places, items)
+    model = np.stack([MODEL, 0.5 * MODEL], axis=1)
+    for depends in ("place", "above", "page"):
+        truth = sum(CONTEXTS[x] * page_of(x, chosen[x], depends)[2].sum() for x in range(2))
+        found = {"ips_value": 0.0, "dr_value": 0.0}
+        for x, page, clicks in itertools.product(range(2), PAGES, itertools.product((0, 1), repeat=2)):
+            drawn, propensity, likely = page_of(x, page, depends)
+            chance = CONTEXTS[x] * drawn * np.where(clicks, likely, 1 - likely).prod()
+            log = Logged(
+                np.array([page]),
+                np.array([clicks], float),
+                propensity[None],
+                model[None, x],
+                policy[None, x],
+                depends,
+            )
+            for name, value in log.measures().items():
+                if name in found:
+                    found[name] += 0.0 if np.isnan(value) else chance * value
+            if (
+                not log.weights.any()
+            ):  # nothing is seen of the policy: its doubly robust value is the model's, and IPS's 0
+                found["dr_value"] += chance * log.measures(None, ("dm_value",))["dm_value"]
+        check(found["ips_value"], truth, oracle="by hand")
+        check(found["dr_value"], truth, oracle="by hand")
+    two = Logged(
+        np.array([[0, 1], [0, 2]]),
+        np.array([[1.0, 1.0], [0.0, 1.0]]),
+        np.array([[0.5, 0.2], [0.25, 0.4]]),
+        np.zeros((2, 2, 3)),
+        np.tile(np.eye(3)[[0, 1]], (2, 1, 1)),
+    )
+    check(two.measures()["snips_value"], 2 / (2 + 4) + 5 / 5, oracle="by hand")
+
+
 @case("bandits.policy_value")
 def scores(check: Check) -> None:
     """A policy's loss is minus its doubly robust value; with members it is the mean of theirs."""
