@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from danlu import rl
 from danlu.artifact.artifact import sealed
 from danlu.blueprint import to_json
 from danlu.cli import main
-from danlu.engine import LambdaCallback
+from danlu.engine import JSONLogger, LambdaCallback
+from danlu.engine.progress import shown_columns
 from danlu.engine.training import Training
 from danlu.errors import ArtifactError, ConfigError, SchemaError
 from danlu.pipeline import load, resume
@@ -243,6 +246,55 @@ def test_a_killed_run_resumes_to_the_same_weights(trained: Any, monkeypatch: pyt
     weights = [(folder.parent / name / "artifact" / "weights.safetensors").read_bytes() for name in ("a", "killed")]
     assert weights[0] == weights[1]
     assert again.judgement.scores["return"] == trained.judgement.scores["return"]
+
+
+def strict(text: str) -> Any:
+    def refused(name: str) -> Any:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refused)
+
+
+def test_a_run_keeps_the_policy_that_it_began_with(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """It is tested beside it, and goes on to the same weights when the run that it is of has gone."""
+    clone = tmp_path / "clone"
+    shutil.copytree(trained.run.path, clone)
+    how: dict[str, Any] = {"runs": tmp_path, "say": lambda line: None, **DISPLAY}
+    settings = {"agent": {**SETTINGS["agent"], "steps": 256, "evaluations": 2, "policy": str(clone)}}
+    whole = danlu.train("CartPole-v1", name="whole", evaluate={"report": False}, **settings, **how)
+    assert "the policy that it began with" in str(whole.judgement)
+    with monkeypatch.context() as patch:
+        kill_after(patch, 1)
+        with pytest.raises(Killed):
+            danlu.train("CartPole-v1", name="killed", evaluate={"report": False}, **settings, **how)
+    shutil.rmtree(clone)
+    again = resume(tmp_path / "killed", say=lambda line: None, **DISPLAY)
+    identical(again.model.params, whole.model.params)
+    assert str(again.judgement) == str(whole.judgement)
+    assert strict((tmp_path / "killed" / "config.json").read_text())["agent"]["policy"] == "policy-clone"
+    code, _, err = command(monkeypatch, capfd, "train", "CartPole-v1", "--from", clone, "--runs", tmp_path / "no")
+    assert (code, "clone" in err, "Traceback" in err, (tmp_path / "no").exists()) == (1, True, False, False), err
+
+
+def test_a_record_is_json_where_no_episode_ended(tmp_path: Path) -> None:
+    """A mean of no episodes is NaN to the training, null in its record, and no number to show."""
+    logger = JSONLogger(tmp_path / "metrics.jsonl")
+    logger.on_epoch_end(0, {"return": math.nan, "val_return": 2.0, "val_return_each": [math.inf, 1.0]})
+    assert strict(logger.path.read_text()) == {"return": None, "val_return": 2.0, "val_return_each": [None, 1.0]}
+    told = {"return": math.nan, **dict.fromkeys("abcd", 1.0), "loss": math.nan, "val_return": 2.0}
+    assert shown_columns(told, "val_return") == ["a", "b", "c", "d", "val_return"]
+    assert shown_columns(told) == ["a", "b", "c", "d", "loss"]
+
+
+def test_a_whole_number_is_a_number() -> None:
+    """``agent.settings.beta=1`` is 1.0: arrays are made by the type."""
+    for agent in (rl.DAgger(beta=1), rl.PPO.of({"log_std": -1, "gae_lambda": 1}), rl.DQN(tau=1)):
+        kinds = {
+            type(getattr(agent, name)) for name in ("beta", "log_std", "gae_lambda", "tau") if hasattr(agent, name)
+        }
+        assert kinds == {float}
 
 
 def test_mistakes_get_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:

@@ -64,7 +64,7 @@ class RunDirectory:
             dataset: the data set's name, for the default name.
             config: plain data, written to ``config.json``, which is what makes a folder a run.
             files: plain data for further JSON files by name.
-            data: files that the run keeps in its folder, by their names there.
+            data: files that the run keeps in its folder, by their names there (``name`` or ``folder/name``).
 
         Raises:
             ConfigError: a name that cannot be a folder's name, or a run of that name exists.
@@ -289,6 +289,7 @@ def _appear(path: Path, texts: Mapping[str, str], data: Mapping[str, Path]) -> b
         for name, text in texts.items():
             write_atomic(temporary / name, text)
         for name, file in data.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
             try:
                 os.link(file, temporary / name)
             except OSError:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from danlu.artifact.files import json_text
 from danlu.blueprint import setting, validate
 from danlu.engine.callback import Callback, Logs
 from danlu.engine.checkpoint import save_checkpoint
@@ -259,10 +259,10 @@ class CSVLogger(_RowLogger):
 
 
 class JSONLogger(_RowLogger):
-    """The history as JSON lines."""
+    """The history as JSON lines; what is not finite, such as a mean of no episodes, is null."""
 
     def _text(self, rows: list[Logs], *, first: bool) -> str:
-        return "".join(json.dumps(dict(row)) + "\n" for row in rows)
+        return "".join(json_text(dict(row), indent=None) + "\n" for row in rows)
 
 
 def _sign(callback: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -30,10 +31,18 @@ def _rate(value: float, what: str) -> str:
     return f"{value:.0f} {what}/s"
 
 
-def shown_columns(logs: Mapping[str, Any]) -> list[str]:
-    """The columns of a history row that are worth a place on the line."""
+def shown_columns(logs: Mapping[str, Any], monitor: str | None = None) -> list[str]:
+    """The columns of a history row that are worth a place on the line: the first five, and ``monitor``, by which the training is judged.
+
+    A mean of nothing, such as the return where no episode ended, is left out; a loss never is.
+
+    >>> shown_columns({"epoch": 0, "return": float("nan"), "loss": 0.5, "val_return": 2.0})
+    ['loss', 'val_return']
+    """
     hidden = ("epoch", "step", "seconds", "rows_per_second", "learning_rate")
-    return [name for name, value in logs.items() if name not in hidden and isinstance(value, float)][:5]
+    told = [name for name, value in logs.items() if name not in hidden and isinstance(value, float)]
+    told = [name for name in told if not math.isnan(logs[name]) or name.endswith("loss")]
+    return [*told[:4], monitor] if monitor in told[5:] else told[:5]
 
 
 class Progress(Callback):
@@ -68,9 +77,12 @@ class Progress(Callback):
     def line(self, epoch: int, logs: Logs) -> str:
         """An epoch's row of the history as one line of text; a star marks the best epoch so far."""
         width = len(str(self.training.options.epochs))
-        values = "  ".join(f"{name} {_number(logs[name])}" for name in shown_columns(logs))
+        values = "  ".join(f"{name} {_number(logs[name])}" for name in self._columns(logs))
         best = "  *" if logs.get("best") else ""
         return f"epoch {epoch + 1:{width}d}/{self.training.options.epochs}  {values}{best}"
+
+    def _columns(self, logs: Logs) -> list[str]:
+        return shown_columns(logs, self.training.options.monitor)
 
     def _seen(self, epochs_done: float, speed: float | None) -> None:
         """Tell the stage where the training is; its first news ends the compilation, which does not come again."""
@@ -89,7 +101,7 @@ class Progress(Callback):
         self._seen(self.training.epoch + part, logs.get("rows_per_second"))
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self._values = {name: logs[name] for name in shown_columns(logs)}
+        self._values = {name: logs[name] for name in self._columns(logs)}
         self._paced = self._paced and len(self.training.history) > 1  # the first epoch compiles, validation at its end
         self._seen(epoch + 1.0, logs["rows_per_second"])
         now, last = time.monotonic(), epoch + 1 >= self.training.options.epochs

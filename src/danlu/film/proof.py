@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from danlu.artifact.files import json_text, plain
 from danlu.engine import Callback
 from danlu.engine.callback import Logs
 from danlu.nn.blend import Blend
@@ -101,7 +102,7 @@ class Witness(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if epoch in self.recorded and self.difference is None:
-            known, found = self.recorded[epoch], json.loads(json.dumps(dict(logs)))
+            known, found = self.recorded[epoch], json.loads(json_text(dict(logs)))
             names = [name for name in known if name in found and name not in _TIMES]
             other = [name for name in names if not _same(known[name], found[name])]
             self.compared += not other
@@ -112,7 +113,9 @@ class Witness(Callback):
 
 
 def _same(one: Any, other: Any) -> bool:
-    return json.dumps(one) == json.dumps(other)  # NaN too is equal to itself
+    return plain(one) == plain(
+        other
+    )  # NaN, null in a run's record and bare in those of older versions, is equal to itself
 
 
 def digest(*variables: Any) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
-from danlu.artifact import Artifact, RunDirectory, load_artifact
+from danlu.artifact import Artifact, load_artifact
 from danlu.artifact.signing import TRUSTED
 from danlu.blueprint import Blueprint
 from danlu.data import read_table
@@ -20,6 +21,7 @@ from danlu.evaluate import Sample
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared, Simple
+from danlu.pipeline.piped import model_folder
 from danlu.pipeline.space import Choice, Place, Span, rounded
 from danlu.rl.acting import Acting, Beginnings, parts_of
 from danlu.rl.agent import Agent
@@ -144,8 +146,7 @@ class Agents(Domain):
 
     def _begun(self, run: str) -> Trained:
         """The agent of a run, or of a folder of a saved model."""
-        folder = RunDirectory(Path(run)).artifact_path
-        found = load_artifact(folder if folder.is_dir() else run, trusted=os.environ.get(TRUSTED))
+        found = load_artifact(model_folder(run), trusted=os.environ.get(TRUSTED))
         if found.task.get("kind") != self.kind:
             raise ConfigError(f"{run} is no run of an agent; expected one whose policy this agent can begin with")
         return load_trained(found, self, self)
@@ -208,10 +209,11 @@ class Agents(Domain):
         self, config: TrainConfig, prepared: PreparedEnvironment, trained: Trained, ours: Any
     ) -> Iterable[Simple]:
         how = {"episodes": config.agent.episodes, "seed": config.trainer.seed + TEST}
-        players = {
-            "acting at random": play_at_random,
-            **({"the expert": play_expert} if has_expert(prepared.env) else {}),
-        }
+        players: dict[str, Callable[..., Episodes]] = {"acting at random": play_at_random}
+        if prepared.policy is not None:
+            players["the policy that it began with"] = functools.partial(_played_by, prepared.policy)
+        if has_expert(prepared.env):
+            players["the expert"] = play_expert
         for name, play in players.items():
             prepared.played[name] = play(prepared.env, **how)
             yield Simple(name, Sample(prepared.played[name].returns, "return"), yardstick=name == "the expert")
@@ -281,6 +283,12 @@ class Agents(Domain):
             "facts": facts,
             "sections": agent_sections(trained, learned.fitted.history, played, prepared.played),
         }
+
+
+def _played_by(model: Trained, env: Environment, *, episodes: int, seed: int) -> Episodes:
+    """Whole episodes of a trained agent in an environment that may differ from its own in its parameters."""
+    found: Episodes = model.answer(Beginnings(model.head.agent.within(env), episodes, seed))
+    return found
 
 
 def _place(head: Acting, source: Any) -> Environment:

@@ -1,5 +1,5 @@
 """Data from pipes and at URLs: in a file before it is read; what came through a pipe is saved in the run, which could not be resumed
-without it."""
+without it, and so is the model that an agent begins with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from danlu.artifact import RunDirectory
 from danlu.data.intake import is_pipe, spool
 from danlu.data.remote import brought
 from danlu.errors import ConfigError
 from danlu.files import is_url
 from danlu.pipeline.config import TrainConfig
 
-__all__ = ["kept_names", "taken_in", "with_kept"]
+__all__ = ["POLICY", "kept_names", "model_folder", "taken_in", "with_kept"]
+
+POLICY = "policy-"
+"""What the name of a folder within a run begins with that holds the model whose policy its agent began with."""
 
 
 @contextlib.contextmanager
@@ -40,7 +44,8 @@ def taken_in(config: TrainConfig, root: str | Path | None = None) -> Iterator[tu
 
 
 def kept_names(config: TrainConfig, files: tuple[Path, ...]) -> tuple[TrainConfig, dict[str, Path]]:
-    """The config as the run keeps it, with names in its own folder for what came through pipes, and those files by name."""
+    """The config as the run keeps it, with names in its own folder for what came through pipes and for the model whose policy it begins
+    with, and those files by name."""
     names: dict[str, Path] = {}
     for setting in ("source", "test"):
         place = getattr(config.data, setting)
@@ -49,7 +54,23 @@ def kept_names(config: TrainConfig, files: tuple[Path, ...]) -> tuple[TrainConfi
             name = f"{setting}-{file.name}"
             names[name] = file
             config = config.with_setting(f"data.{setting}", name)
+    if config.agent.policy is not None:
+        folder = model_folder(config.agent.policy)
+        name = policy_name(config.agent.policy)
+        names |= {f"{name}/{file.name}": file for file in folder.iterdir() if file.is_file()}
+        config = config.with_setting("agent.policy", name)
     return config, names
+
+
+def model_folder(place: str) -> Path:
+    """The folder of the model of a run, or of one that is saved by itself."""
+    own = RunDirectory(place).artifact_path
+    return own if own.is_dir() else Path(place)
+
+
+def policy_name(place: str) -> str:
+    """What the copy of the model is called in the run that begins with its policy; a copy keeps its name."""
+    return f"{POLICY}{Path(place).resolve().name.removeprefix(POLICY)}"
 
 
 def with_kept(config: TrainConfig, run: Path) -> TrainConfig:
@@ -64,4 +85,7 @@ def with_kept(config: TrainConfig, run: Path) -> TrainConfig:
             config = config.with_setting(f"data.{setting}", str(run / name))
         elif is_url(name):
             config = config.with_setting(f"data.{setting}", brought(name))
+    policy = config.agent.policy
+    if policy is not None and Path(policy).name == policy and policy.startswith(POLICY) and (run / policy).is_dir():
+        config = config.with_setting("agent.policy", str(run / policy))
     return config

@@ -32,6 +32,7 @@ from danlu.nn.losses import Loss
 from danlu.optim import Optimizer
 from danlu.rl.constraint import Constraint, costs_of
 from danlu.rl.environment import Environment, Envs, Transition
+from danlu.typed import field_types
 
 __all__ = ["Agent", "AgentProgram", "World", "learner_of", "no_outcomes", "outcomes"]
 
@@ -89,6 +90,9 @@ class Agent(Blueprint, abc.ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, kind in field_types(type(self)).items():
+            if kind is float and isinstance(getattr(self, name), int):  # JAX goes by the type: 1 and 1.0 are not one
+                object.__setattr__(self, name, float(getattr(self, name)))
         if any(units < 1 for units in self.hidden):
             raise ConfigError(
                 f"{type(self).__name__}.hidden is {self.hidden!r}; expected whole numbers >= 1, such as (64, 64)"
