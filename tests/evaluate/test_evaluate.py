@@ -70,6 +70,9 @@ def oracle(rows, weight=None):
         if two
         else np.mean([sk.roc_auc_score(y == k, p[:, k], **given) for k in range(rows.classes)]),
     }
+    if two:
+        wrong, right, _ = sk.roc_curve(y, p[:, 1], drop_intermediate=False, **given)
+        found |= {"gini": 2 * found["roc_auc"] - 1, "ks": np.abs(right - wrong).max()}
     true = y[:, None] == ((1,) if two else range(rows.classes))
     found["average_precision"] = sk.average_precision_score(true, p[:, 1:] if two else p, average="macro", **given)
     if not two:

@@ -118,6 +118,22 @@ def _top5(rows: Rows, weights: Weights) -> float:
     return _top(rows, weights, 5)
 
 
+def _gini(rows: Rows, weights: Weights) -> float:
+    return 2 * _roc_auc(rows, weights) - 1
+
+
+def _ks(rows: Rows, weights: Weights) -> float:
+    return rows.rankings[0].kolmogorov_smirnov(weights)
+
+
+def _alert_rate(rows: Rows, weights: Weights) -> float:
+    return _NAN if rows.alert_rate is None else _mean(rows.chosen.astype(np.float64), weights)
+
+
+def _recall_at_rate(rows: Rows, weights: Weights) -> float:
+    return _NAN if rows.alert_rate is None else rows.rankings[0].recall_at(rows.alert_rate, weights)
+
+
 def _log_loss(rows: Rows, weights: Weights) -> float:
     return _mean(rows.negative_log_likelihood, weights)
 
@@ -202,7 +218,7 @@ class Metric(Measure):
     support: Callable[[Rows], float] | None = None
 
 
-_CLASSES, _SEVERAL, _QUANTITY = ("binary", "multiclass"), ("multiclass",), ("regression",)
+_CLASSES, _TWO, _SEVERAL, _QUANTITY = ("binary", "multiclass"), ("binary",), ("multiclass",), ("regression",)
 
 
 def _of_hits(name: str, label: str, family: Family, compute: Callable[[Rows, Weights], float]) -> Metric:
@@ -247,6 +263,18 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 _weighted_precision,
                 support=support.positives_by_share,
             ),
+            Metric("gini", "Gini", True, CORRELATION, _TWO, _gini, "", support.ranking),
+            Metric("ks", "Kolmogorov-Smirnov distance (KS)", True, SHARE, _TWO, _ks, support=support.ranking),
+            Metric("alert_rate", "alert rate", False, SHARE, _TWO, _alert_rate),
+            Metric(
+                "recall_at_rate",
+                "recall at the alert rate",
+                True,
+                SHARE,
+                _TWO,
+                _recall_at_rate,
+                support=support.positives,
+            ),
             Metric("log_loss", "log loss", False, LOSS, _CLASSES, _log_loss, ""),
             Metric("brier", "Brier score", False, LOSS, _CLASSES, _brier, ""),
             Metric(
@@ -290,7 +318,10 @@ otherwise; the ROC-AUC of several classes is the mean over the classes, each aga
 ``average_precision_weighted`` is the mean in which each class counts as it has rows. ``top3_accuracy`` is the share of rows whose true
 class is among the three most probable, where there are more classes than three. ``mape`` is left out where a true value is below 1 % of
 the mean one (:meth:`~danlu.evaluate.Evidence.left_out` says so). ``ece`` is the mean distance of probabilities from the shares observed,
-in ten bins of equal width: of the second of two classes, or of the most probable of several. ``brier_reliability`` and
+in ten bins of equal width: of the second of two classes, or of the most probable of several. ``gini`` is ``2·AUC − 1``
+and ``ks`` the largest recall less false positive rate of any threshold. ``alert_rate`` is the share of rows that the threshold calls
+positive, and ``recall_at_rate`` the share of the positive rows among those that rank highest, as many as the rate asks for; both only
+where there is an alert rate. ``brier_reliability`` and
 ``brier_resolution`` are parts of the Brier score, see :func:`~danlu.evaluate.decomposition`.
 """
 

@@ -71,6 +71,29 @@ class Ranking:
             return _EMPTY
         return float(dot(ours, np.divide(hits, calls, out=np.zeros_like(hits), where=calls > 0)) / total)
 
+    def kolmogorov_smirnov(self, weights: np.ndarray) -> float:
+        """The largest distance between the distributions of the score in the two sorts of rows; NaN without both.
+
+        It is ``max(recall − false positive rate)`` over the thresholds.
+        """
+        ordered = weights[self.order]
+        hits, calls = np.cumsum(ordered * self.positive)[self.last], np.cumsum(ordered)[self.last]
+        positives, negatives = hits[-1], calls[-1] - hits[-1]
+        if not (positives > 0 and negatives > 0):
+            return _EMPTY
+        return float(np.abs(hits / positives - (calls - hits) / negatives).max())
+
+    def recall_at(self, share: float, weights: np.ndarray) -> float:
+        """The share of the positive rows among this share of all rows, those that score highest; NaN without positive rows.
+
+        Of tied rows of which not all fit, as many count as fit, drawn at random: its mean.
+        """
+        ordered = weights[self.order]
+        hits, calls = np.cumsum(ordered * self.positive)[self.last], np.cumsum(ordered)[self.last]
+        if not hits[-1] > 0:
+            return _EMPTY
+        return float(np.interp(share * calls[-1], np.append(0, calls), np.append(0, hits)) / hits[-1])
+
     def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """False positive rate, recall and precision at each distinct score, falling: three arrays ``(thresholds,)``."""
         hits = np.cumsum(self.positive)[self.last]

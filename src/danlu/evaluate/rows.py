@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from danlu.errors import DataError, unknown_name
+from danlu.evaluate.alert import alert_threshold
 from danlu.evaluate.costs import cost_threshold, least_cost
 from danlu.evaluate.decomposition import Binned, gaps, reliability, resolution
 from danlu.evaluate.evidence import Evidence
@@ -21,7 +22,7 @@ from danlu.evaluate.ranking import Ranking
 __all__ = ["TASKS", "Rows"]
 
 Weights = np.ndarray
-_RANKED = ("roc_auc", "average_precision", "average_precision_weighted")
+_RANKED = ("roc_auc", "average_precision", "average_precision_weighted", "gini", "ks", "recall_at_rate")
 _TINY = float(np.finfo(np.float64).eps)
 _IN_BINS = {
     "ece": ("binned_event", gaps),
@@ -48,6 +49,7 @@ class Rows(Evidence):
             cross-validation). Measures that rank the rows are then the mean over the models: the probabilities of one are not to be
             compared with those of another. All other measures are of all rows together.
 
+        alert_rate: of two classes: the share of rows that can be looked at, by which the threshold was chosen; None without one.
         shared: see :attr:`Evidence.shared`.
 
     Reference: Forman & Scholz, "Apples-to-apples in cross-validation studies" (2010), SIGKDD Explorations 12, for the two ways.
@@ -73,6 +75,7 @@ class Rows(Evidence):
     costs: np.ndarray | None = None
     models: np.ndarray | None = None
     covered: np.ndarray | None = None
+    alert_rate: float | None = None
     shared: float = 0.0
 
     def __post_init__(self) -> None:
@@ -158,6 +161,16 @@ class Rows(Evidence):
             return np.array([float(self.covered.sum())]), np.array([float(len(self))])
         if most := _AMONG.get(name):
             return np.array([float((self.place < most).sum())]), np.array([float(len(self))])
+        if name == "alert_rate" and self.alert_rate is not None:
+            return np.array([float(self.chosen.sum())]), np.array([float(len(self))])
+        if (
+            name == "recall_at_rate"
+        ):  # its cut moves with the rows, which makes its variance less than that of a fixed cut
+            found = METRICS[name].compute(self, np.ones(len(self)))
+            cases = float((self.truth == 1).sum())
+            return (
+                (np.array([found * cases]), np.array([cases])) if np.isfinite(found) and self.models is None else None
+            )
         if name == "accuracy":
             return np.array([self.right.sum()]), np.array([float(len(self))])
         if name not in ("balanced_accuracy", "recall", "precision"):
@@ -299,7 +312,10 @@ class Rows(Evidence):
             return {}
         if len(np.unique(self.truth)) > 1:
             return {}
-        return dict.fromkeys(("roc_auc", "average_precision"), f"all {len(self):,} rows have the same true class")
+        return dict.fromkeys(
+            ("roc_auc", "average_precision"),
+            f"all {len(self):,} rows have the same true class",
+        )
 
     @functools.cached_property
     def rankings(self) -> tuple[Ranking, ...]:
@@ -315,11 +331,12 @@ class Rows(Evidence):
         return order[self.right[order] == 0]
 
     def with_prediction(self, prediction: np.ndarray) -> Rows:
-        """The same rows with another prediction; two classes are separated at ½, or by the costs."""
+        """The same rows with another prediction; two classes are separated at ½, by the costs, or where it alerts as many of these rows."""
         threshold = 0.5 if self.costs is None else cost_threshold(self.costs)
-        return Rows(
-            self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models, shared=self.shared
-        )
+        if self.alert_rate is not None:
+            threshold = alert_threshold(prediction[:, 1], self.alert_rate).threshold
+        own = {"alert_rate": self.alert_rate, "shared": self.shared}
+        return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models, **own)
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:
         """The weight (default: the number) of the rows of each true class (axis 0) predicted as each class (axis 1)."""

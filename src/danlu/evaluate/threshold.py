@@ -9,7 +9,7 @@ import numpy as np
 
 from danlu.errors import DataError, unknown_name
 
-__all__ = ["Calibration", "Threshold", "calibration", "choose_threshold"]
+__all__ = ["Calibration", "Threshold", "between", "calibration", "choose_threshold"]
 
 _BEYOND = 1e-3  # a threshold this far above every probability calls no row positive
 
@@ -66,12 +66,18 @@ def choose_threshold(
     true, called = (np.concatenate([[0], np.cumsum(each[order])])[found] for each in (by * positive, by))
     measured = measures[measure](true, called - true, float(by[positive].sum()), float(by[~positive].sum()))
     best = int(np.argmax(measured))
-    above = float(ranked[found[best] - 1]) if best else max(1.0, float(ranked[0])) + _BEYOND
-    below = float(ranked[found[best]]) if found[best] < len(ranked) else 0.0
+    score = float(-measured[best] if measure == "cost" else measured[best])
+    return Threshold(between(ranked, int(found[best])), score)
+
+
+def between(ranked: np.ndarray, rows: int) -> float:
+    """The threshold half way between the first ``rows`` of falling probabilities and the next one; above all of them for none."""
+    if not rows:
+        return max(1.0, float(ranked[0])) + _BEYOND
+    above, below = float(ranked[rows - 1]), float(ranked[rows]) if rows < len(ranked) else 0.0
     middle = (above + below) / 2
     # Two neighbouring float32 probabilities have no number between them; the upper one then divides them.
-    score = float(-measured[best] if measure == "cost" else measured[best])
-    return Threshold(middle if np.float32(middle) > np.float32(below) else above, score)
+    return middle if np.float32(middle) > np.float32(below) else above
 
 
 def _f1(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:

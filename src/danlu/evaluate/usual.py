@@ -9,7 +9,7 @@ __all__ = ["DIRECTIONLESS", "USUAL", "usual"]
 
 USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "roc_auc": ("roc_auc", "accuracy", "f1", "log_loss", "cost"),
+        "roc_auc": ("roc_auc", "accuracy", "f1", "log_loss", "cost", "recall_at_rate", "alert_rate"),
         "accuracy": ("accuracy", "balanced_accuracy", "f1", "log_loss", "cost"),
         "rmse": ("rmse", "mae", "r2"),
         "mse": ("mse", "scaled_mae", "mase"),
@@ -32,7 +32,7 @@ USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """By the measure that models are compared by."""
 
-DIRECTIONLESS = ("set_coverage", "interval_coverage", "coverage")
+DIRECTIONLESS = ("set_coverage", "interval_coverage", "coverage", "alert_rate")
 """Measures that are best at a value: neither more nor less of them is better."""
 
 

@@ -39,7 +39,7 @@ from danlu.tasks.rounds import Budget
 from danlu.trained import Labels, Learned, Read, Say, Trained
 
 __all__ = [
-    "COST",
+    "DECISIONS",
     "Encoded",
     "Labelled",
     "PreparedRows",
@@ -47,7 +47,16 @@ __all__ = [
     "row_in_words",
 ]
 
-COST = Option("--cost", "answers.cost", "What mistakes cost, such as fn=5,fp=1 or 'cat>dog=3'.", settings=costs_from)
+DECISIONS = (
+    Option("--cost", "answers.cost", "What mistakes cost, such as fn=5,fp=1 or 'cat>dog=3'.", settings=costs_from),
+    Option(
+        "--alert-rate",
+        "answers.alert_rate",
+        "Of two classes: the share of rows that can be looked at, such as 0.01; no more are called the second class.",
+        float,
+    ),
+)
+"""What the decisions between classes go by."""
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
@@ -101,7 +110,7 @@ class Labelled(Domain):
     """
 
     head = Labels
-    options: ClassVar[tuple[Option, ...]] = (COST,)
+    options: ClassVar[tuple[Option, ...]] = DECISIONS
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"federated": Federation}
     beside = ROUNDS
     summarised: ClassVar[str] = ""

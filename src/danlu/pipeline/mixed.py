@@ -27,7 +27,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
 from danlu.pipeline.items import LabelledItems, left_out
-from danlu.pipeline.labelled import COST, PreparedRows
+from danlu.pipeline.labelled import DECISIONS, PreparedRows
 from danlu.pipeline.modalities import contributions, relied_on, singles, told_of
 from danlu.pipeline.pixels import border, cells, encoder_for
 from danlu.pipeline.tables import worst_rows
@@ -52,7 +52,7 @@ class Mixed(LabelledItems):
     encoder = Composite
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"fusion": Fusing}
     options = (
-        COST,
+        *DECISIONS,
         Option("--fuse", "fusion.kind", "How texts, pictures and columns are put together: late, mid or blend."),
     )
     uses = (

@@ -46,6 +46,7 @@ _ALSO: Mapping[str, str] = {
     "imbalance.focal_gamma": "gamma focal",
     "answers.calibrate": "calibration calibrated temperaturescaling calibrationmethod",
     "answers.cost": "costs costmatrix misclassificationcost",
+    "answers.alert_rate": "alertrate flagrate contamination capacity reviewrate",
     "answers.level": "alpha coverage confidence confidencelevel",
     "data.delimiter": "sep separator",
     "data.drop": "dropcolumns ignore ignorecolumns exclude",

@@ -19,7 +19,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option
 from danlu.pipeline.items import LabelledItems, left_out, newly_read
-from danlu.pipeline.labelled import COST, PreparedRows, caption_of
+from danlu.pipeline.labelled import DECISIONS, PreparedRows, caption_of
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
 from danlu.trained import Read, Say, Trained
@@ -35,7 +35,7 @@ class Sequences(LabelledItems):
     kind = "sequence"
     encoder = SequenceEncoder
     options = (
-        COST,
+        *DECISIONS,
         Option(
             "--series",
             "data.series",

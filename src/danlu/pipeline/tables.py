@@ -134,6 +134,7 @@ class Tables(Labelled):
     def plan(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         chosen = "imbalance.threshold" if config.imbalance.threshold != "none" else ""
         chosen = "answers.cost" if config.answers.cost else chosen
+        chosen = "answers.alert_rate" if config.answers.alert_rate is not None else chosen
         config.fairness.check(prepared.target.task, decided=chosen, crossed=config.evaluate.folds is not None)
         if config.fairness.mitigate == "penalty" and (
             config.model.kind == "blend" or config.trainer.minutes is not None

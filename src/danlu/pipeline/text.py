@@ -21,7 +21,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
 from danlu.pipeline.items import LabelledItems, left_out, newly_read
-from danlu.pipeline.labelled import COST, PreparedRows, row_in_words
+from danlu.pipeline.labelled import DECISIONS, PreparedRows, row_in_words
 from danlu.pipeline.listed import audit_texts
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Recipe
@@ -38,7 +38,7 @@ class Texts(LabelledItems):
 
     kind = "text"
     encoder = TextEncoder
-    options = (COST, Option("--text", "data.text", "The column of texts to learn from."))
+    options = (*DECISIONS, Option("--text", "data.text", "The column of texts to learn from."))
     noun = "labelled texts"
     items = "texts"
     uses = (

@@ -11,6 +11,7 @@ import numpy as np
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TargetEncoder
 from danlu.errors import ConfigError
+from danlu.evaluate.alert import check_alert_rate
 from danlu.evaluate.calibrate import CALIBRATIONS
 from danlu.evaluate.costs import cost_matrix
 from danlu.trained import HeldOut, Labels
@@ -26,19 +27,22 @@ class Answers(Blueprint):
             classes) and ``"none"`` say how.
         cost: of mistakes, by name: ``{"fn": 5, "fp": 1}`` of two classes, ``{"TRUE": 3}`` of every mistake on rows of a class,
             ``{"TRUE>PREDICTED": 9}`` of one; what is not named costs 1. The answer is then the one that costs least.
+        alert_rate: of two classes: the share of rows that can be looked at. The second class is then predicted from the probability
+            above which at most this share of the rows lies that were not learnt from; costs are then only counted.
         level: how often an interval or a set of classes is to hold the true answer; the test measures how often it does.
     """
 
     calibrate: str = setting(default="auto", choices=CALIBRATIONS)
     cost: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+    alert_rate: float | None = setting(default=None, above=0, below=1, optional=True)
     level: float = setting(default=0.9, above=0, below=1)
 
     def check(self, task: str, classes: Sequence[str], imbalance: Any) -> None:
         """Refuse settings that do not fit the task or each other.
 
         Raises:
-            ConfigError: probabilities or costs for a quantity, isotonic regression of several classes, costs beside what shifts the
-                probabilities or chooses another threshold, costs of no class.
+            ConfigError: probabilities or costs for a quantity, isotonic regression or an alert rate of several classes, costs
+                beside what shifts the probabilities or chooses another threshold, costs of no class.
         """
         if task == "regression" and (self.cost or self.calibrate != "auto"):
             name = "cost" if self.cost else "calibrate"
@@ -47,6 +51,16 @@ class Answers(Blueprint):
             raise ConfigError(
                 "answers.calibrate=isotonic is for two classes; this target has more",
                 hint="answers.calibrate=temperature is for any number",
+            )
+        if self.alert_rate is not None and task != "binary":
+            what = "a quantity" if task == "regression" else "of more classes"
+            raise ConfigError(
+                f"answers.alert_rate is for two classes, of which the second is looked for; this target is {what}"
+            )
+        if self.alert_rate is not None and imbalance.threshold != "none":
+            raise ConfigError(
+                "answers.alert_rate and imbalance.threshold do not go together: both choose the threshold",
+                hint="leave one of them out",
             )
         if not self.cost:
             return
@@ -61,7 +75,7 @@ class Answers(Blueprint):
 
     def head(self, target: TargetEncoder) -> Labels:
         """The head for a target, with nothing fitted yet."""
-        return Labels(target).costing(self.cost)
+        return Labels(target, alert_rate=self.alert_rate).costing(self.cost)
 
     def check_held(self, held: np.ndarray | None, classes: Sequence[str], imbalance: Any) -> None:
         """Refuse, before anything is trained, what cannot be fitted to the rows that will be held out.
@@ -79,6 +93,7 @@ class Answers(Blueprint):
             "answers.calibrate=isotonic": self.calibrate == "isotonic",
         }
         needing = [name for name, needed in both.items() if needed]
+        needing += ["answers.alert_rate"] if self.alert_rate is not None else []
         needing += ["answers.calibrate"] if self.calibrate == "temperature" else []
         if not needing:
             return
@@ -92,6 +107,8 @@ class Answers(Blueprint):
                 f"{needing[0]} needs held-out rows of two classes; the {len(held):,} there are all {classes[int(held[0])]!r}",
                 hint=hint,
             )
+        if self.alert_rate is not None:
+            check_alert_rate(self.alert_rate, len(held))
 
     def fitted(self, head: Labels, held: HeldOut | None, imbalance: Any) -> Labels:
         """The head fitted to rows that were not learnt from.

@@ -13,6 +13,7 @@ from danlu.data import TargetEncoder
 from danlu.data.fields import Field
 from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate import Evidence, Rows, choose_threshold
+from danlu.evaluate.alert import alert_note, alert_threshold, alert_words
 from danlu.evaluate.calibrate import calibrated, interpolated, scaled
 from danlu.evaluate.costs import cost_matrix, cost_threshold, least_cost
 from danlu.evaluate.forecast import coverage_verdict
@@ -22,7 +23,7 @@ from danlu.trained.grouped import Grouped, scores_on
 from danlu.trained.head import Head, namespace, out_shape_of
 from danlu.trained.held import HeldOut
 from danlu.trained.read import Say, warn
-from danlu.trained.restored import restored_costs, restored_knots
+from danlu.trained.restored import restored_costs, restored_knots, restored_rate
 from danlu.trained.scores import Asked, Scores, none_kept
 from danlu.trained.told import about_calibration, about_costs, about_scores
 
@@ -67,6 +68,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         level: how often these are to hold the true answer, where the model is tested.
         asked: the interval or set that is written beside the answers; None writes none.
         cuts: of two classes: thresholds of groups of rows, instead of ``threshold``; None has none.
+        alert_rate: of two classes: the share of rows that the threshold is to alert at most; None has no such threshold.
     """
 
     kind = "labels"
@@ -82,6 +84,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     level: float = 0.9
     asked: Asked | None = None
     cuts: Cuts | None = None
+    alert_rate: float | None = None
 
     @property
     def task(self) -> str:
@@ -159,7 +162,11 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             said["decision"] = (
                 f"{self.target.classes[1]!r} from a probability of {chosen.value:.3g}, the best for {threshold}"
             )
-        if self.costs is not None:
+        if self.alert_rate is not None:
+            alert = alert_threshold(probability[:, 1], self.alert_rate, held.counts)
+            head = dataclasses.replace(head, threshold=min(alert.threshold, _NEVER))
+            said["decision"] = alert_words(alert, self.alert_rate, len(held), self.target.classes[1], self.costs)
+        elif self.costs is not None:
             said["decision"] = about_costs(head, probability, held.truth, held.counts)
         scores = Scores.of(probability, held.truth, classes=True, weight=held.counts)
         told = tuple((name, text) for name, text in said.items() if text)
@@ -315,7 +322,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     def evidence(self, answers: np.ndarray, truth: np.ndarray) -> Rows:
         true = self.target.inverse(truth) if self.task == "regression" else np.asarray(truth, np.int64)
         costs = None if self.costs is None else np.asarray(self.costs)
-        return Rows(self.task, true, answers, self.threshold, costs=costs, covered=self._covered(answers, true))
+        covered = self._covered(answers, true)
+        return Rows(self.task, true, answers, self.threshold, costs=costs, covered=covered, alert_rate=self.alert_rate)
 
     def decided(self, evidence: Any, rows: Any) -> Any:
         if self.cuts is None:
@@ -341,8 +349,14 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         return self.scores.sets(answers, asked)[np.arange(len(true)), true]
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
-        """Notes on classes without rows, and on how often intervals or sets held the true answer."""
-        return (*self._lacking(evidence), *self._held(evidence))
+        """Notes on classes without rows, on what an alert rate came to, and on how often intervals or sets held the true answer."""
+        return (*self._lacking(evidence), *self._alerted(evidence), *self._held(evidence))
+
+    def _alerted(self, evidence: Any) -> tuple[str, ...]:
+        """What the alert rate came to on these rows."""
+        if self.alert_rate is None:
+            return ()
+        return (alert_note(evidence, self.alert_rate, self.target.classes[1]),)
 
     def _held(self, evidence: Any) -> tuple[str, ...]:
         """How often the intervals or sets held the true answer, and how large they are."""
@@ -407,6 +421,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         }
         if self.cuts is not None:
             told["cuts"] = self.cuts.to_json()
+        if self.alert_rate is not None:
+            told["alert_rate"] = self.alert_rate
         knots = {} if self.knots is None else {"knots": np.asarray(self.knots)}
         if isinstance(self.scores, Grouped):
             told["groups"] = self.scores.told()
@@ -442,6 +458,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             scores,
             level,
             cuts=Cuts.from_json(data.get("cuts")),
+            alert_rate=restored_rate(data.get("alert_rate"), found),
         )
 
     def check(self, network: Any, encoder: Any) -> None:

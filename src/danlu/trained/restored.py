@@ -9,7 +9,7 @@ import numpy as np
 from danlu.data import TargetEncoder
 from danlu.errors import ArtifactError
 
-__all__ = ["restored_costs", "restored_knots"]
+__all__ = ["restored_costs", "restored_knots", "restored_rate"]
 
 
 def restored_knots(knots: np.ndarray | None) -> np.ndarray | None:
@@ -42,3 +42,12 @@ def restored_costs(given: Any, target: TargetEncoder) -> tuple[tuple[float, ...]
     if found.shape != (target.units,) * 2 or not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
         raise ArtifactError(f"the saved costs do not fit {target.units} classes")
     return tuple(map(tuple, found.tolist()))
+
+
+def restored_rate(saved: Any, target: TargetEncoder) -> float | None:
+    """The alert rate that was saved; None without one."""
+    if saved is None or (type(saved) is float and 0 < saved < 1 and target.task == "binary"):
+        return saved
+    raise ArtifactError(
+        f"the saved alert rate is {str(saved)[:40]!r}; expected a share above 0 and below 1, of two classes"
+    )

@@ -37,6 +37,7 @@ MUTATIONS = [
             'float(each[0] if rows.task == "binary"',
             "metric.classes",
         ),
+        ("gini-of-one-half", "2 * _roc_auc(rows, weights) - 1", "2 * _roc_auc(rows, weights) - 0.5", "metric.classes"),
         ("mcc-unnormalised", "(hits.sum() * n - true @ found) / spread", "(hits.sum() * n) / spread", "metric.classes"),
         (
             "r2-uncentred",
@@ -87,7 +88,18 @@ MUTATIONS = [
         ("brier-of-several", "- 2 * self.of_truth + 1", "- self.of_truth + 1", "metric.classes"),
     ),
     *of(
+        "evaluate/alert.py",
+        ("a-row-too-many", 'side="right"))  # distinct', 'side="right")) + 1  # distinct', "metric.alert"),
+    ),
+    *of(
         "evaluate/ranking.py",
+        ("ks-of-calls", "(calls - hits) / negatives).max()", "calls / calls[-1]).max()", "metric.classes"),
+        (
+            "recall-at-the-place",
+            "np.interp(share * calls[-1],",
+            "np.interp(np.floor(share * calls[-1]) - 1,",
+            "metric.alert",
+        ),
         (
             "ties-count-nothing",
             "before = (before + passed[self._reached]) / 2",

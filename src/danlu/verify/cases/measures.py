@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.evaluate.alert import alert_threshold
 from danlu.evaluate.detection import DetectionCounts, Found
 from danlu.evaluate.forecast import Forecasts, by_step, mase_scale
 from danlu.evaluate.measures import MEASURES
@@ -61,6 +62,9 @@ def by_library(check: Check, rows: Rows, y: Any, p: Any, w: Any) -> dict[str, fl
         "log_loss": np.average(-np.log(clipped[np.arange(ROWS), y]), weights=w),
         "brier": np.average(((p - np.eye(p.shape[1])[y]) ** 2).sum(1) / (2 if two else 1), weights=w),
     }
+    if two:
+        wrong, right, _ = m.roc_curve(y, p[:, 1], sample_weight=w, drop_intermediate=False)
+        found |= {"gini": 2 * ranked[0] - 1, "ks": np.abs(right - wrong).max()}
     true = y[:, None] == ((1,) if two else np.arange(p.shape[1]))
     found["average_precision"] = m.average_precision_score(true, p[:, 1:] if two else p, sample_weight=w)
     if not two:
@@ -124,6 +128,27 @@ def classes(check: Check) -> None:
     check(METRICS["cost"].compute(Rows("binary", truth, p, 0.3, costs=dear), np.ones(ROWS)), np.mean(spent))
     perfect = Rows("binary", np.array([0, 1, 1]), np.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.6]]))
     check(perfect.confusion(), [[1, 0], [0, 2]], oracle="closed form")
+
+
+@case("metric.alert")
+def alert(check: Check) -> None:
+    truth, p = chances(2)
+    for rate in (0.01, 0.13, 0.5):
+        ours = alert_threshold(p[:, 1], rate)
+        each = [
+            value for value in {0.0, *p[:, 1]} if (p[:, 1] > value).mean() <= rate
+        ]  # the rows above it are not too many
+        check((p[:, 1] >= ours.threshold).mean(), (p[:, 1] > min(each)).mean())
+        rows = Rows("binary", truth, p, ours.threshold, alert_rate=rate)
+        # Tied rows in random order: the mean over many orders of what a fraction of the last row more holds.
+        score, most = p[:, 1], rate * ROWS
+        above, tied = score > (cut := np.sort(score)[::-1][int(most)]), score == cut
+        share = (most - above.sum()) / tied.sum()
+        check(
+            METRICS["recall_at_rate"].compute(rows, np.ones(ROWS)),
+            (truth @ above + share * (truth @ tied)) / truth.sum(),
+        )
+        check(METRICS["alert_rate"].compute(rows, np.ones(ROWS)), ours.share)
 
 
 @case("metric.quantities")
