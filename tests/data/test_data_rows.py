@@ -12,7 +12,7 @@ import pytest
 
 from danlu.data import check_frame, infer_schema, read_table
 from danlu.data.rows import Cells, Fresh, RowEncoder, category_cells, number_cells
-from danlu.errors import ArtifactError, DataError
+from danlu.errors import ArtifactError, DataError, SchemaError
 
 ROWS = 200
 
@@ -179,3 +179,13 @@ def test_new_names_are_different_and_the_first_of_many_are_those_of_fewer() -> N
     few, many = names.names(50, np.random.default_rng(1)), names.names(2000, np.random.default_rng(1))
     assert few == many[:50]
     assert len(set(many)) == 2000
+
+
+def test_records_are_checked_as_those_of_other_tables(people: Any) -> None:
+    encoder = people[2]
+    record = {column.name: None for column in encoder.schema.features} | {"age": 30, "born": "01.02.1970"}
+    assert encoder.rows([record], say=print)["age"].to_list() == [30]
+    with pytest.raises(SchemaError, match="the types int, str as 'age'"):
+        encoder.rows([record, {**record, "age": "31"}], say=print)
+    with pytest.raises(SchemaError, match="the number 1970 as 'born'; expected a date as a text"):
+        encoder.rows([{**record, "born": 1970}], say=print)

@@ -14,8 +14,8 @@ from danlu.data.check import check_given
 from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
 from danlu.data.fields import Field, column_fields
 from danlu.data.infer import canonical
-from danlu.data.kinds import as_levels
 from danlu.data.levels import LevelCoder, prefixes
+from danlu.data.records import record_frame
 from danlu.data.remembered import Memory, Parts
 from danlu.data.scaling import SCALINGS, NumericScaler
 from danlu.data.schema import Column, Schema
@@ -236,16 +236,7 @@ class TableEncoder:
         self, columns: tuple[Column, ...], given: Mapping[str, list[Any]], say: Callable[[str], None]
     ) -> pl.DataFrame:
         """Fields of records, checked as those of a file are; those about which nothing is said are remembered."""
-        frame = pl.DataFrame([plain_column(column.name, given[column.name], column) for column in columns])
-        for column in columns:
-            if column.kind != "datetime":
-                continue
-            whole = frame[column.name].dtype.is_integer() and "%Y%m%d" in column.format.patterns
-            if column.format.patterns and frame[column.name].dtype.is_numeric() and not whole:
-                raise SchemaError(
-                    f"the records hold the number {frame[column.name].drop_nulls()[0]} as {column.name!r}; expected a date as a text",
-                    hint=f"such as {column.examples[0]!r}" if column.examples else None,
-                )
+        frame = record_frame(columns, given)
         checked, notices = check_given(frame, dataclasses.replace(self.schema, columns=columns))
         for notice in notices:
             say(notice)
@@ -311,28 +302,6 @@ class TableEncoder:
             or columns != (0 if self.scaler is None else self.scaler.center.size)
         ):
             raise ArtifactError("the saved encoder is not valid: its parts do not fit its schema")
-
-
-def plain_column(name: str, values: list[Any], column: Column | None = None) -> pl.Series:
-    """Plain values of one kind; a number is never read as the text of one, but the name of a category may be a number."""
-    kinds = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
-    met = {type(value) for value in values if value is not None}
-    try:
-        named = column is not None and column.kind in ("categorical", "boolean")
-        if named and str in met and len(met) > 1 and met <= set(kinds):
-            levels = column.categories if column is not None else ()
-            values = [v if v is None or type(v) is str else as_levels(pl.Series([v]), levels)[0] for v in values]
-            met = {str}
-        if met == {int, float} or (met == {int} and max(abs(v) for v in values if v is not None) >= 2**63):
-            met, values = {float}, [None if value is None else float(value) for value in values]
-        if len(met) > 1 or not met <= set(kinds):
-            said = ", ".join(sorted(kind.__name__ for kind in met))
-            raise SchemaError(
-                f"the records hold values of the types {said} as {name!r}; expected numbers, or texts, or truth values"
-            )
-        return pl.Series(name, values, dtype=kinds[met.pop()] if met else pl.String)
-    except (OverflowError, TypeError) as error:
-        raise SchemaError(f"the records hold a number as {name!r} that is too large: {str(error)[:80]}") from error
 
 
 def _prepared(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:

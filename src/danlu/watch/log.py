@@ -14,7 +14,7 @@ import polars as pl
 
 from danlu.data import read_table
 from danlu.data.check import check_frame
-from danlu.data.encode import plain_column
+from danlu.data.records import plain_column
 from danlu.errors import ConfigError, DanluError, DataError, SchemaError, unknown_name
 from danlu.trained import Say, Trained
 from danlu.trained.sensitive import column_of

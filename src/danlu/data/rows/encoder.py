@@ -11,6 +11,7 @@ import polars as pl
 
 from danlu.data.check import check_given
 from danlu.data.fields import Field, column_fields
+from danlu.data.records import record_frame
 from danlu.data.rows.cells import MOST, Cells, category_cells, number_cells
 from danlu.data.rows.fresh import Fresh
 from danlu.data.rows.written import Written
@@ -145,8 +146,7 @@ class RowEncoder:
             SchemaError: a value that does not fit its column.
         """
         given = {column.name: [record[column.name] for record in records] for column in self.schema.features}
-        frame = pl.DataFrame({name: pl.Series(name, values, strict=False) for name, values in given.items()})
-        checked, notices = check_given(frame, self.schema)
+        checked, notices = check_given(record_frame(self.schema.features, given), self.schema)
         for notice in notices:
             say(notice)
         return checked
