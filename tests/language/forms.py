@@ -52,9 +52,8 @@ def forms() -> dict[str, dict[str, list[str]]]:
 
 def module_forms(text: str, *, commands: Iterable[str] = ()) -> Iterator[tuple[str, int]]:
     """The forms in a module, each with its line, and those in the docstrings of the functions that are commands."""
-    tree = ast.parse(text)
-    apart: set[int] = set()
-    for node in ast.walk(tree):
+    nodes, apart = list(ast.walk(ast.parse(text))), set[int]()
+    for node in nodes:
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             said = ast.get_docstring(node)
             if said and isinstance(node, ast.FunctionDef) and node.name in commands:
@@ -71,7 +70,7 @@ def module_forms(text: str, *, commands: Iterable[str] = ()) -> Iterator[tuple[s
                     apart.update(map(id, ast.walk(part.format_spec)))
                 if isinstance(part, ast.FormattedValue) and choices(part) is not None:
                     apart.update(map(id, ast.walk(part.value)))
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"unknown_name", "Names"} and node.args:
             kind = node.args[0]
             if isinstance(kind, ast.Constant | ast.JoinedStr):

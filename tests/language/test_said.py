@@ -1,5 +1,6 @@
 """Messages in the reader's language: what is found again, what stays as it is, and that no catalogue lacks anything."""
 
+import functools
 import sys
 
 import numpy as np
@@ -17,8 +18,13 @@ from danlu.prose import WIDTH, wrapped
 from forms import CATALOGUES, form_of, forms, module_forms, template_forms  # isort: skip
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
-FORMS = {form: places for room in forms().values() for form, places in room.items()}
 VALUES = ["Q7", "X9", "Z4", "W3", "K8", "J5", "V2", "Y6", "U1", "T0", "S3", "R4"]
+
+
+@functools.cache
+def all_forms():
+    """Where each form stands: found when a test needs it, since to read all of the source takes seconds of each process."""
+    return {form: places for room in forms().values() for form, places in room.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +43,7 @@ def test_no_message_lacks_a_translation(language):
     says = {
         entry.msgid: entry.msgstr for path in (CATALOGUES / language).glob("*.po") for entry in polib.pofile(str(path))
     }
-    lacking = [f"{form!r} ({places[0]})" for form, places in FORMS.items() if not says.get(form)]
+    lacking = [f"{form!r} ({places[0]})" for form, places in all_forms().items() if not says.get(form)]
     assert not lacking, f"{len(lacking)} without a translation; run `make catalogue` and fill them in:\n" + "\n".join(
         lacking[:20]
     )
@@ -52,7 +58,7 @@ def test_no_catalogue_holds_what_is_said_no_longer(language):
         for path in (CATALOGUES / language).glob("*.po")
         if path.name != "words.po"
         for entry in polib.pofile(str(path))
-        if entry.msgid not in FORMS
+        if entry.msgid not in all_forms()
     ]
     assert not left, "run `make catalogue`:\n" + "\n".join(left[:20])
 
@@ -61,10 +67,10 @@ def test_every_message_is_found_again_by_its_form():
     numbered = {
         form: f"№{number} "
         + " ".join(f"{{{value}:{'|'.join(words)}}}" if words else f"{{{value}}}" for value, words in Form(form).values)
-        for number, form in enumerate(FORMS)
+        for number, form in enumerate(all_forms())
     }
     catalogue, others = Catalogue(numbered), []
-    for number, form in enumerate(FORMS):
+    for number, form in enumerate(all_forms()):
         made = Form(form)
         values = [words[0] if words else VALUES[int(value)] for value, words in made.values]
         text = made.pieces[0] + "".join(value + piece for value, piece in zip(values, made.pieces[1:], strict=True))
@@ -72,7 +78,7 @@ def test_every_message_is_found_again_by_its_form():
         assert "№" in found, f"{text!r} became {found!r}"
         if not found.startswith(f"№{number} "):
             others.append(text)
-    assert len(others) < len(FORMS) / 100, others  # several forms can make the same text
+    assert len(others) < len(all_forms()) / 100, others  # several forms can make the same text
 
 
 @pytest.mark.parametrize(
@@ -239,8 +245,8 @@ def test_key_and_form_are_of_one_kind():
 
 @pytest.mark.parametrize("joint", [" ", ", ", "\n"])
 def test_no_text_takes_long(joint):
-    fixed = [word for form in FORMS for word in form.split() if "{" not in word]
-    catalogue = Catalogue({form: form for form in FORMS})
+    fixed = [word for form in all_forms() for word in form.split() if "{" not in word]
+    catalogue = Catalogue({form: form for form in all_forms()})
     text = joint.join(np.random.default_rng(0).choice(fixed, 700))
     matches, match = [], Form.match
     with pytest.MonkeyPatch.context() as patch:

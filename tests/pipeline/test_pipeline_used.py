@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 import sys
@@ -246,31 +247,30 @@ def test_what_is_declared_is_what_is_read(kind: str, tmp_path: Path, reads: set[
     assert not unread, "declared, and never read"
 
 
-def other_than_usual(name: str) -> Any:
-    """A value of the setting that is not its default."""
+@functools.cache
+def other_than_usual(name: str) -> TrainConfig:
+    """Settings of which this one alone is not at its default."""
     section, setting = name.split(".")
     cls = SECTIONS[section]
     field = next(each for each in dataclasses.fields(cls) if each.name == setting)  # type: ignore[arg-type]
     usual = getattr(getattr(TrainConfig(), section), setting)
     rules, annotation = field.metadata.get("rules"), typing.get_type_hints(cls)[setting]
     if rules is not None and rules["choices"] is not None:
-        return next(each for each in rules["choices"] if each != usual)
+        return config_from({section: {setting: next(each for each in rules["choices"] if each != usual)}})
     for value in (True, False, "x", ";", ("x",), ("images",), {"x": "categorical"}, {"x": 1}, 0.25, 5, 50, 0.5):
         try:
             changed = config_from({section: {setting: value}})
         except ConfigError:
             continue
-        found = getattr(getattr(changed, section), setting)
-        if found != usual:
-            return value
+        if getattr(getattr(changed, section), setting) != usual:
+            return changed
     raise AssertionError(f"no other value of {name}: {annotation}")
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.kind)
 def test_what_is_not_used_is_refused_by_its_name(domain: Domain) -> None:
     for name in setting_names():
-        section, setting = name.split(".")
-        config = config_from({section: {setting: other_than_usual(name)}})
+        config = other_than_usual(name)
         if not uses(domain, name):
             with pytest.raises(ConfigError, match=rf"^{name}( \(--\w+\))? is not used for {re.escape(domain.noun)}"):
                 check_used(config, domain, "x.csv", DOMAINS)

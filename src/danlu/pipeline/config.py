@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -306,14 +307,14 @@ class TrainConfig(Blueprint):
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        changed = {name: section for name, section in self.own.items() if section != SECTIONS[name]()}
+        changed = {name: section for name, section in self.own.items() if section != _usual(name)}
         object.__setattr__(self, "own", changed)
         super().__post_init__()
 
     def __getattr__(self, name: str) -> Any:
         if name == "own" or name not in SECTIONS:
             raise AttributeError(name)
-        return self.own.get(name) or SECTIONS[name]()
+        return self.own.get(name) or _usual(name)
 
     @property
     def fold(self) -> Fold | None:
@@ -365,6 +366,12 @@ class TrainConfig(Blueprint):
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, as in a config file."""
         return {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
+
+
+@functools.cache
+def _usual(section: str) -> Blueprint:
+    """A section at its defaults: to build and check it takes longer than all that it is asked for."""
+    return SECTIONS[section]()
 
 
 def _fields(cls: Any) -> dict[str, tuple[Any, Any, Any]]:
