@@ -41,6 +41,7 @@ class Answer:
         mask: of pictures, the class of each pixel by its value in masks, ``(rows, height, width)`` uint8.
         boxes, scores: of objects, the surest first, ``(rows, objects, 4)`` and ``(rows, objects)`` float32; their label is empty where they
             are not sure enough to be shown.
+        distance: of segments, whose label is their number, how far a row is from the centre of its own, ``(rows,)`` float64.
     """
 
     label: str = ""
@@ -54,6 +55,7 @@ class Answer:
     mask: str = ""
     boxes: str = ""
     scores: str = ""
+    distance: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

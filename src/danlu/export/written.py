@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import danlu
+import danlu.export.chosen
 import danlu.export.control
 import danlu.export.convolutions
 import danlu.export.elementwise
@@ -96,7 +97,7 @@ def _classes(head: Any) -> tuple[str, ...]:
     target = getattr(head, "target", None)
     if target is not None:
         return tuple(target.classes)
-    return tuple(getattr(head, "classes", None) or head.labels)
+    return next(tuple(found) for name in ("classes", "labels", "words") if (found := getattr(head, name, None)))
 
 
 def _asked(head: Any) -> Asked:
