@@ -47,7 +47,7 @@ def _differ(trained: Trained, rows: Any, answer: Answer, given: Mapping[str, np.
 
 
 def _told(answer: Answer, greatest: str) -> str:
-    return f"in onnxruntime each segment is that of danlu; the greatest difference of a probability, or of a distance over its size, is {greatest}"
+    return f"in onnxruntime each segment is that of danlu; the greatest difference of a probability or a distance is {greatest}"
 
 
 HEADS[Segmenting] = Spoken(_segment, _differ, _told)
