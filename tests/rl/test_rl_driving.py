@@ -16,12 +16,14 @@ from danlu.blueprint import from_json, setting, to_json
 from danlu.errors import ConfigError
 from danlu.evaluate import Sample
 from danlu.evaluate.compare import compare, conclusion
+from danlu.nn.cells import Detections
+from danlu.nn.losses import DetectionLoss
 from danlu.report.agents import _by_kind
 from danlu.rl.acting import trained_agent
 from danlu.rl.agent import AgentProgram, learner_of
 from danlu.rl.begun import placed, policy_of
 from danlu.rl.constraint import Constraint
-from danlu.rl.dagger import DetectingLoss
+from danlu.rl.detecting import SIZE, STRIDE, DetectingLoss, told_of
 from danlu.rl.distributions import distribution_for
 from danlu.rl.environments import Driving, DrivingState
 from danlu.rl.environments.driving import bicycle
@@ -73,7 +75,8 @@ def test_a_picture_by_hand() -> None:
     """Row 24 is 1.4 · 40 / 12.5 = 4.48 m ahead, a pixel there 0.112 m wide: of the lane of 4 m 17.4 pixels lie on either side."""
     world = Driving(observation="camera")
     someone = straight(walker_along=jnp.full(8, FAR_AWAY).at[0].set(110.0), walker_offset=jnp.zeros(8))
-    picture = np.asarray(jax.jit(world.seen)(someone))
+    picture, truth, seen = jax.jit(lambda state: (world.seen(state), world.truth(state), things(state, 4.0)))(someone)
+    picture = np.asarray(picture)
     assert world.observation_space.contains(picture)
     expected = [*[GRAVEL] * 7, *[LINE] * 3, *[ASPHALT] * 34, *[LINE] * 3, *[GRAVEL] * 7]
     np.testing.assert_array_equal(picture[24, 5:59], expected)
@@ -83,11 +86,15 @@ def test_a_picture_by_hand() -> None:
     assert np.argwhere(there).min(axis=0).tolist() == [11, 31]
     assert np.argwhere(there).max(axis=0).tolist() == [17, 32]
     # The instruments: 8 of 20 m/s is 25.6 of 64 pixels; the limit of 11 m/s 35.2, in the colour of its sign.
-    assert (picture[36] == LINE).all(axis=-1).sum() == 26
-    assert (picture[38] == COLOURS[1]).all(axis=-1).sum() == 35
-    seen = things(someone, 4.0)
+    assert (picture[44] == LINE).all(axis=-1).sum() == 26
+    assert (picture[46] == COLOURS[1]).all(axis=-1).sum() == 35
     np.testing.assert_allclose(seen["box"][0], [30.8, 10.6, 33.2, 17.6], rtol=1e-5)
     assert seen["shown"].tolist() == [True, *[False] * 7, True, False]
+    # What a detector is to find: the same box, and 20 m ahead a sign of the second limit.
+    np.testing.assert_array_equal(truth["boxes"][0], seen["box"][0])
+    assert truth["labels"].tolist() == [0, *[-1] * 7, 2, -1]
+    np.testing.assert_allclose(truth["numbers"], [0.4, *[0.0] * 7, 11 / 20], atol=1e-6)
+    assert Driving().truth(someone) is None
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +169,25 @@ class Risky(rl.Environment):
     def expert(self, state: Any) -> jax.Array:
         return (state[0] > 0.5).astype(jnp.int32)
 
-    def truth(self, state: Any) -> jax.Array:
-        return 2 * state
+
+class Shown(Risky):
+    """The same in a picture that is grey where it should be, with one box in it."""
+
+    detected: ClassVar[tuple[str, ...]] = ("dot", "line")
+
+    @property
+    def observation_space(self) -> Box:
+        return Box(0.0, 255.0, (48, 64, 3), "uint8")
+
+    def reset(self, key: jax.Array) -> Any:
+        return jax.random.uniform(key, (1,)), jnp.zeros((48, 64, 3), jnp.uint8)
+
+    def step(self, state: Any, action: Any, key: jax.Array) -> Any:
+        _, outcome = super().step(state, action, key)
+        return state, dataclasses.replace(outcome, observation=jnp.zeros((48, 64, 3), jnp.uint8))
+
+    def truth(self, state: Any) -> dict[str, jax.Array]:
+        return {"boxes": 8 * jnp.ones((1, 4)) * state[None], "labels": jnp.ones(1, jnp.int32), "numbers": 2 * state}
 
 
 def test_multipliers_find_the_optimum() -> None:
@@ -230,9 +254,7 @@ def test_an_iteration_moves_the_multipliers(agent: Any) -> None:
 def test_pupil_and_expert_take_turns() -> None:
     """With β = 1 the expert acts, and it is cloning; with β = 0 the pupil acts; what is stored is always the expert's action."""
     world = Risky()
-    pupil = rl.DAgger(
-        **SMALL, learning_starts=16, capacity=32, batch_size=4, train_freq=1, gradient_steps=1, detector=1.0
-    )
+    pupil = rl.DAgger(**SMALL, learning_starts=16, capacity=32, batch_size=4, train_freq=1, gradient_steps=1)
     assert from_json(to_json(pupil)) == pupil
     program = AgentProgram(pupil, world, learner_of(pupil, world, 1))
 
@@ -252,7 +274,6 @@ def test_pupil_and_expert_take_turns() -> None:
     rows = replay.in_time_order()
     assert rows["action"].shape == (3, 8)  # two steps of the first round, and one
     np.testing.assert_array_equal(rows["action"], rows["observation"][..., 0] > 0.5)
-    np.testing.assert_array_equal(rows["truth"], 2 * rows["observation"])
 
 
 def test_an_agent_begins_with_a_clone() -> None:
@@ -292,10 +313,59 @@ def test_an_expert_that_knows_more_is_no_model_to_use() -> None:
 
 
 def test_a_detector_is_paid_for_its_errors() -> None:
-    loss = DetectingLoss(distribution_for(Discrete(2)), 3.0)
-    outputs = {"policy": jnp.zeros((1, 2)), "seen": jnp.array([[1.0, 2.0]])}
-    value = loss(outputs, {"action": jnp.array([0]), "truth": jnp.array([[1.0, 0.0]])})
-    assert float(value[0]) == pytest.approx(math.log(2) + 3 * 4)
+    """By danlu's loss of detection for the boxes, and by squares for the rest; a box that fits costs less than one beside it."""
+    truth = {
+        "boxes": jnp.array([[[1.0, 0.0, 5.0, 4.0]], [[4.0, 0.0, 8.0, 4.0]]]),
+        "labels": jnp.array([[1], [1]]),
+        "numbers": jnp.array([[1.0, 0.0]] * 2),
+    }
+    # The first cell says (1, 0, 5, 4), surely the second class, and the other that there is nothing.
+    cells = jnp.array([[0.25, 0.0, -0.405, -0.405, 9.0, -9.0, 9.0], [0.0, 0.0, 0.0, 0.0, -9.0, 0.0, 0.0]])
+    cells = jnp.stack([cells[None]] * 2)  # (2, 1, 2, 7)
+    outputs = {"policy": jnp.zeros((2, 2)), "cells": cells, "numbers": jnp.array([[1.0, 2.0]] * 2)}
+
+    @jax.jit
+    def both(outputs: Any, truth: Any) -> Any:
+        boxes = {"boxes": truth["boxes"], "labels": truth["labels"]}
+        alone = DetectionLoss(stride=STRIDE, size=SIZE)(outputs["cells"], boxes)
+        paid = DetectingLoss(distribution_for(Discrete(2)), 3.0)
+        return paid(outputs, {"action": jnp.zeros(2, jnp.int32), "truth": truth}), alone
+
+    value, alone = map(np.asarray, both(outputs, truth))
+    np.testing.assert_allclose(value, math.log(2) + 3 * (4 + alone), rtol=1e-6)
+    assert alone[0] < 0.1
+    assert alone[1] > 1
+
+
+def test_boxes_are_what_the_policy_sees() -> None:
+    """The two tallest of each class that are sure enough, and where they stand; a box that moves moves them, and no gradient goes back."""
+    boxes = jnp.array([[[8.0, 8.0, 12.0, 24.0], [20.0, 4.0, 24.0, 12.0], [0.0, 0.0, 4.0, 4.0], [40.0, 0.0, 44.0, 8.0]]])
+    found = Detections(boxes, jnp.array([[0.9, 0.8, 0.1, 0.7]]), jnp.array([[0, 0, 0, 1]]))
+    told = np.asarray(told_of(found, classes=2, most=2, sides=(48, 64), least=0.25)).reshape(2, 2, 5)
+    np.testing.assert_allclose(told[0], [[1, 10 / 64, 0.5, 1 / 3, 1 / 8], [1, 22 / 64, 0.25, 1 / 6, 1 / 4]], rtol=1e-6)
+    np.testing.assert_allclose(told[1], [[1, 42 / 64, 1 / 6, 1 / 6, 1 / 4], [0] * 5], rtol=1e-6)
+
+
+def test_what_is_in_the_picture_is_kept_with_it() -> None:
+    """The truth of the state that was seen goes into the memory, beside the expert's action; the network has a place for each part."""
+    world, pupil = Shown(), rl.DAgger(**SMALL, detector=1.0)
+    assert from_json(to_json(pupil)) == pupil
+    envs = world.begin(KEY, 8)
+    _, transition = world.advance(envs, jnp.zeros(8, jnp.int32), KEY)
+    rows = pupil.kept(world, pupil.noted(world, envs, transition))
+    np.testing.assert_array_equal(rows["truth"]["numbers"], 2 * envs.state)
+    np.testing.assert_array_equal(rows["truth"]["boxes"][:, 0], 8 * np.repeat(envs.state, 4, axis=1))
+    np.testing.assert_array_equal(rows["action"], envs.state[:, 0] > 0.5)
+    network = pupil.network(world)
+    shapes = jax.eval_shape(lambda key: network.init(key, (48, 64, 3))[:2], KEY)
+    seen, _ = jax.eval_shape(lambda variables, x: network.apply(*variables, x), shapes, envs.observation)
+    sizes = {name: leaf.shape for name, leaf in seen.items()}
+    shape = jax.tree.map(lambda leaf: leaf.shape, shapes)
+    learner = rl.PPO(hidden=(4,), detector=True)  # which has the same eye and policy, each in its place
+    other = jax.eval_shape(lambda key: learner.network(world).init(key, (48, 64, 3))[:2], KEY)
+    other = jax.tree.map(lambda leaf: leaf.shape, other)
+    assert [(part[0], part[1]) for part in shape] == [(part[0], part[1][0]) for part in other]
+    assert sizes == {"cells": (8, 12, 16, 7), "numbers": (8, 1), "seen": (8, 1 + 2 * 3 * 5), "policy": (8, 2)}
 
 
 @pytest.mark.parametrize(
@@ -306,6 +376,8 @@ def test_a_detector_is_paid_for_its_errors() -> None:
         (lambda: Constraint.of(-1.0), "total is -1.0; expected a number of 0 or more"),
         (lambda: rl.fit(rl.DAgger(), "CartPole-v1", steps=10), "CartPole-v1 has none"),
         (lambda: rl.fit(rl.DAgger(), Driving(), steps=10, data="nowhere"), "no buffer"),
+        (lambda: rl.fit(rl.DAgger(detector=1), Driving(), steps=10), "does not say what is in a picture"),
+        (lambda: rl.fit(rl.PPO(detector=True), Shown(), steps=10), "begins with, and none was given"),
         (lambda: Driving(observation="radar"), "radar"),
     ],
 )
@@ -340,7 +412,7 @@ def test_an_agent_keeps_a_limit() -> None:
 
 def test_short_name() -> None:
     assert rl.is_environment("driving")
-    assert rl.make("driving", observation="camera").observation_space.shape == (40, 64, 3)
+    assert rl.make("driving", observation="camera").observation_space.shape == (48, 64, 3)
     with pytest.raises(ConfigError, match="wheels"):
         rl.make("driving", wheels=3)
 

@@ -130,8 +130,7 @@ class Agents(Domain):
         check_run(plan.agent, env, recorded, len(plan.seeds), config.trainer.devices)
         check_limits(Constraint.of(config.agent.cost_limit), env, recorded)
         policy = None if config.agent.policy is None else self._begun(config.agent.policy)
-        if policy is not None:
-            policy_of(policy, plan.agent, plan.agent.within(env))
+        policy_of(policy, plan.agent, plan.agent.within(env))
         steps = plan.steps
         split = f"the test is {config.agent.episodes} new episodes"
         unit = "steps" if recorded is None else "updates"

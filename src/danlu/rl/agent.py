@@ -140,6 +140,11 @@ class Agent(Blueprint, abc.ABC):
         """In how many environments it acts side by side; 1 of one that learns from a recording."""
         return int(getattr(self, "environments", 1))
 
+    @property
+    def needs_policy(self) -> bool:
+        """Whether it cannot begin without the policy of another agent (:func:`danlu.rl.begun.policy_of`)."""
+        return False
+
     def within(self, env: Environment) -> Environment:
         """The environment as this agent acts in it; a recurrent agent keeps its memory in it."""
         return env

@@ -39,19 +39,19 @@ def placed(agent: Agent, variables: Any, policy: Any) -> tuple[Any, Any]:
     return params, state
 
 
-def policy_of(given: Any, agent: Agent, env: Environment) -> list[tuple[Any, Any]]:
+def policy_of(given: Any | None, agent: Agent, env: Environment) -> list[tuple[Any, Any]] | None:
     """The variables of a trained agent's policy, for another agent to begin with; what else it has, such as values, begins anew.
 
     They must fit the agent's network, and mean the same there: its likeliest actions are then those of the trained agent.
 
     Args:
-        given: the trained agent's model.
+        given: the trained agent's model, or None of an agent that begins with nothing.
 
     Returns:
-        ``(params, state)`` for each place of :attr:`Agent.policy_at`.
+        ``(params, state)`` for each place of :attr:`Agent.policy_at`; None for None.
 
     Raises:
-        ConfigError: no agent, other observations or actions, or a network of another size or kind.
+        ConfigError: no agent, other observations or actions, or a network of another size or kind; none for an agent that needs one.
 
     Example:
         >>> from danlu import rl
@@ -59,7 +59,16 @@ def policy_of(given: Any, agent: Agent, env: Environment) -> list[tuple[Any, Any
         >>> [len(jax.tree.leaves(part)) for part in policy_of(clone.model, rl.PPO(hidden=(8,)), clone.env)]
         [3, 5]
     """
-    name, head = type(agent).__name__, given.head
+    name = type(agent).__name__
+    if given is None:
+        if agent.needs_policy:
+            raise ConfigError(
+                f"{name} with a detector sees by that of a policy that it begins with, and none was given",
+                hint="danlu train driving agent.algorithm=dagger agent.settings.detector=1 agent.environment.observation=camera "
+                "trains one; then add --from RUN",
+            )
+        return None
+    head = given.head
     if not isinstance(getattr(head, "agent", None), Agent):
         raise ConfigError(f"an agent was to begin with the policy of a model for {head.task}; expected a trained agent")
     other, was = head.agent, type(head.agent).__name__
@@ -70,7 +79,8 @@ def policy_of(given: Any, agent: Agent, env: Environment) -> list[tuple[Any, Any
                 f"{name} cannot begin with that policy: its {what} is {there}; that of {env.id} is {here}"
             )
     hint = (
-        f"a policy of {was} fits {was}; one of DAgger, A2C or PPO fits A2C and PPO with the same agent.settings.hidden"
+        f"a policy of {was} fits {was}; one of DAgger, A2C or PPO fits A2C and PPO with the same agent.settings.hidden and, of a "
+        "policy with a detector, agent.settings.detector=true"
     )
     if len(agent.policy_at) != len(other.policy_at) or not agent.policy_at:
         raise ConfigError(f"{name} cannot begin with the policy of {was}, whose network is of another kind", hint=hint)

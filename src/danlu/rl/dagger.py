@@ -12,61 +12,17 @@ from danlu.blueprint import setting
 from danlu.engine.state import TrainState
 from danlu.errors import ConfigError
 from danlu.nn import Sequential
-from danlu.nn.layer import Layer, Params, Shape, State
+from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
 from danlu.rl.agent import AgentProgram, World
+from danlu.rl.detecting import Detecting, DetectingLoss, Seeing, sight_of
 from danlu.rl.distributions import Distribution, distribution_for
 from danlu.rl.environment import Environment, Envs, Transition
 from danlu.rl.evaluation import has_expert
-from danlu.rl.networks import encoder, mlp, policy_head
+from danlu.rl.networks import encoder, policy_head
 from danlu.rl.offline import BehaviourCloning, CloningLoss
 
-__all__ = ["DAgger", "Detecting", "DetectingLoss"]
-
-
-class Detecting(Layer):
-    """A policy that acts on what a detector says of the observation, and on nothing else.
-
-    Outputs: ``{"policy": (batch, numbers), "seen": (batch, things)}``. Params and state: ``(detector's, policy's)``.
-
-    Args:
-        detector: observations to numbers.
-        policy: those numbers to the policy's.
-    """
-
-    detector: Layer
-    policy: Layer
-
-    def children(self) -> tuple[tuple[str, Layer], ...]:
-        return (("detector", self.detector), ("policy", self.policy))
-
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        detector, first, shape = self.detector.init(jax.random.fold_in(key, 0), in_shape)
-        policy, second, out = self.policy.init(jax.random.fold_in(key, 1), shape)
-        return (detector, policy), (first, second), {"policy": out, "seen": shape}
-
-    def apply(
-        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[dict[str, jax.Array], State]:
-        seen, first = self.detector.apply(params[0], state[0], x, train=train, key=key)
-        numbers, second = self.policy.apply(params[1], state[1], seen, train=train, key=key)
-        return {"policy": numbers, "seen": seen}, (first, second)
-
-
-class DetectingLoss(Loss):
-    """``−log π(a|s) + w·Σ_j (ŷ_j − y_j)²``: of the action, and of what the detector says against the truth.
-
-    Args:
-        distribution: π.
-        weight: w.
-    """
-
-    distribution: Distribution
-    weight: float = setting(default=1.0, minimum=0)
-
-    def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        wrong = jnp.square(outputs["seen"] - targets["truth"]).sum(axis=-1)
-        return CloningLoss(self.distribution)(outputs["policy"], targets) + self.weight * wrong
+__all__ = ["DAgger"]
 
 
 class DAgger(BehaviourCloning):
@@ -78,8 +34,9 @@ class DAgger(BehaviourCloning):
 
     Args:
         beta: β_i of all rounds after the first, the share of the steps in which the expert acts.
-        detector: the weight of a detector's error (see :class:`DetectingLoss`); above 0 the network is a detector of the world's
-            :meth:`~danlu.rl.Environment.truth` and a policy that sees what it says alone. 0 is one network from observation to action.
+        detector: the weight of a detector's error (see :class:`~danlu.rl.detecting.DetectingLoss`); above 0 the network is a detector of
+            what is in the picture (:meth:`~danlu.rl.Environment.truth`) and a policy that sees what it finds alone
+            (:class:`~danlu.rl.detecting.Detecting`). 0 is one network from observation to action.
 
     Reference: Ross, Gordon & Bagnell, "A reduction of imitation learning and structured prediction to no-regret online learning" (2011),
         arXiv:1011.0686, algorithm 3.1; ``beta=0`` is its choice without a parameter, β_i = I(i = 1).
@@ -101,25 +58,20 @@ class DAgger(BehaviourCloning):
                 f"DAgger asks an expert what to do, and {env.id} has none",
                 hint="take an environment with an expert, such as driving, or learn from a recording with agent.algorithm=bc",
             )
-        if self.detector and self._truth(env) is None:
-            raise ConfigError(
-                f"DAgger.detector is {self.detector}, and {env.id} does not say what is to be detected",
-                hint="set detector=0",
-            )
+        if self.detector:
+            sight_of(env)
 
     def distribution(self, env: Environment) -> Distribution:
         return distribution_for(env.action_space)
 
     def network(self, env: Environment) -> Layer:
         policy = policy_head(self.distribution(env), self.hidden, log_std=-1.0)
-        eye = encoder(env.observation_space, standardise=True)
-        if not self.detector:
-            return Sequential((eye, policy))
-        detector = mlp((128,), self._truth(env).shape[0], activation="relu")
-        return Detecting(Sequential((eye, *detector.layers)), policy)
+        if self.detector:
+            return Detecting(sight_of(env), policy)
+        return Sequential((encoder(env.observation_space, standardise=True), policy))
 
-    def _truth(self, env: Environment) -> Any:
-        return jax.eval_shape(lambda key: env.truth(env.reset(key)[0]), jax.random.key(0))
+    def metrics(self, env: Environment) -> tuple[tuple[str, Any], ...]:
+        return (("objects", Seeing(objects=True)), ("numbers", Seeing(objects=False))) if self.detector else ()
 
     def loss(self, env: Environment) -> Loss:
         usual = CloningLoss(self.distribution(env))
@@ -168,5 +120,11 @@ class DAgger(BehaviourCloning):
         return batch["observation"], {name: batch[name] for name in ("action", "truth") if name in batch}
 
     def numbers(self, env: Environment, params: Any, state: Any, observation: Any) -> Any:
-        outputs = super().numbers(env, params, state, observation)
-        return outputs["policy"] if self.detector else outputs
+        return self._policy(super().numbers(env, params, state, observation))
+
+    def greedy_action(self, env: Environment, outputs: Any) -> Any:
+        return super().greedy_action(env, self._policy(outputs))
+
+    def _policy(self, outputs: Any) -> Any:
+        """The policy's numbers, which of a detector's outputs are a part."""
+        return outputs["policy"] if isinstance(outputs, dict) else outputs

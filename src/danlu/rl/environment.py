@@ -114,12 +114,14 @@ class Environment(Blueprint, abc.ABC):
         pure: whether it is made of pure functions, so that everything about it compiles and its state can be saved.
         costs: the kinds of what should not happen, such as ``("collision", "speeding")``; kept apart from the reward, see
             :mod:`danlu.rl.constraint`.
+        detected: the kinds of objects in its pictures, where it says what is in them (:meth:`truth`).
     """
 
     id: ClassVar[str | None] = None
     solved: ClassVar[float | None] = None
     pure: ClassVar[bool] = True
     costs: ClassVar[tuple[str, ...]] = ()
+    detected: ClassVar[tuple[str, ...]] = ()
 
     max_steps: int = setting(default=1000, minimum=1, integer=True)
 
@@ -150,8 +152,10 @@ class Environment(Blueprint, abc.ABC):
         nobody knows."""
         return None
 
-    def truth(self, state: Any) -> jax.Array | None:
-        """What a detector should see in a state, float32 ``(numbers,)``; None where the world does not say."""
+    def truth(self, state: Any) -> dict[str, jax.Array] | None:
+        """What is to be seen in the picture of a state, of a world that names the kinds of objects in it (``detected``): ``"boxes"``
+        ``(objects, 4)`` in pixels, ``"labels"`` ``(objects,)`` int32 with −1 for none, and quantities that are no objects, ``"numbers"``
+        ``(quantities,)``. None where the world does not say."""
         return None
 
     def draw(self, envs: Envs, key: jax.Array) -> Any:

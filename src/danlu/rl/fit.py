@@ -365,7 +365,7 @@ def fit(
     program = AgentProgram(agent, env, learner, acting, constraint)
     population = None if members is None else Population(program, members, devices)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
-    begun = None if policy is None else policy_of(getattr(policy, "model", policy), agent, env)
+    begun = policy_of(getattr(policy, "model", policy), agent, env)
     one = functools.partial(_initial, program, updates, recorded=recorded, policy=begun)
     keys = jnp.stack([jax.random.key(number) for number in seeds])
     state = owned(one(keys[0]) if members is None else jax.vmap(one)(keys))

@@ -23,6 +23,7 @@ from danlu.nn.losses import Loss
 from danlu.optim import Optimizer, adam, chain, clip_by_global_norm, flatten
 from danlu.optim.schedules import Cosine
 from danlu.rl.agent import Agent, AgentProgram, Sums, World, outcomes
+from danlu.rl.detecting import Seen, sight_of
 from danlu.rl.distributions import Categorical, Distribution, distribution_for
 from danlu.rl.environment import Environment, Envs, Transition
 from danlu.rl.networks import Standardise, encoder, learn_statistics, mlp, policy_head
@@ -51,6 +52,7 @@ class OnPolicy(Agent):
         scale_rewards: whether rewards are divided by the spread of the discounted return so far, for learning alone.
         activation: of the hidden layers.
         log_std: of continuous actions: log σ at the start, where the bounds are ±1.
+        detector: whether it sees by the detector of the policy that it begins with (of :class:`~danlu.rl.DAgger`), which learns no further.
     """
 
     n_steps: int = setting(default=128, minimum=1, integer=True)
@@ -65,6 +67,7 @@ class OnPolicy(Agent):
     scale_rewards: bool = False
     activation: str = "tanh"
     log_std: float = setting(default=-0.5)
+    detector: bool = False
 
     policy_at: ClassVar[tuple[tuple[int | str, ...], ...]] = ((0,), (1, 0))
     _full_episodes: ClassVar[bool] = False
@@ -93,21 +96,24 @@ class OnPolicy(Agent):
 
     def check(self, env: Environment) -> None:
         self.distribution(env)
-        encoder(env.observation_space)
+        self.eye(env)
 
     def distribution(self, env: Environment) -> Distribution:
         """The policy's distribution."""
         return distribution_for(env.action_space)
 
+    def eye(self, env: Environment) -> Layer:
+        """The layers that turn an observation into a vector."""
+        return Seen(sight_of(env)) if self.detector else encoder(env.observation_space, standardise=self.standardise)
+
+    @property
+    def needs_policy(self) -> bool:
+        return self.detector
+
     def network(self, env: Environment) -> Layer:
         policy = policy_head(self.distribution(env), self.hidden, activation=self.activation, log_std=self.log_std)
         heads = (policy, mlp(self.hidden, 1, activation=self.activation))
-        return Sequential(
-            (
-                encoder(env.observation_space, standardise=self.standardise),
-                Parallel(heads, merge="dict", outputs=("policy", "value")),
-            )
-        )
+        return Sequential((self.eye(env), Parallel(heads, merge="dict", outputs=("policy", "value"))))
 
     def optimizer(self, updates: int) -> Optimizer:
         rate = Cosine(self.learning_rate, max(updates, 1)) if self.anneal else self.learning_rate

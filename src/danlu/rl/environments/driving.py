@@ -13,7 +13,7 @@ import numpy as np
 from danlu.blueprint import setting
 from danlu.rl.environment import Environment, Outcome
 from danlu.rl.environments import driving_view as view
-from danlu.rl.environments.road import DRAWN, SIGN_EVERY, Road, ahead, local, nearest, random_road
+from danlu.rl.environments.road import DRAWN, LIMITS, SIGN_EVERY, Road, ahead, local, nearest, random_road
 from danlu.rl.spaces import Box
 
 __all__ = ["Driving", "DrivingState", "bicycle"]
@@ -105,7 +105,7 @@ class Driving(Environment):
 
     The observation of the state is ``(23,)`` float32 within ±1: speed, offset, heading against the road; the middle of the lane to the left
     of the car 4, 8, 14, 22 and 32 m ahead; the limit in force, the next one and how far it is; and of the three nearest people ahead (or
-    beside the car) how far ahead, how far to the left of the middle of the lane, their speed across, and 1. Of the camera ``(40, 64,
+    beside the car) how far ahead, how far to the left of the middle of the lane, their speed across, and 1. Of the camera ``(48, 64,
     3)`` uint8.
 
     Example:
@@ -117,6 +117,7 @@ class Driving(Environment):
 
     id: ClassVar[str | None] = "danlu/Driving-v0"
     costs: ClassVar[tuple[str, ...]] = ("collision", "off_lane", "speeding")
+    detected: ClassVar[tuple[str, ...]] = ("person", *(f"limit {3.6 * limit:.0f}" for limit in LIMITS))
     NEAR: ClassVar[int] = 3
 
     max_steps: int = setting(default=300, minimum=1, integer=True)
@@ -194,10 +195,17 @@ class Driving(Environment):
 
     def seen(self, state: DrivingState) -> jax.Array:
         """The observation of a state."""
-        return view.camera(state, self.lane_width) if self.observation == "camera" else self.truth(state)
+        return view.camera(state, self.lane_width) if self.observation == "camera" else self.vector(state)
 
-    def truth(self, state: DrivingState) -> jax.Array:
-        """The vector of the true state, whatever is observed."""
+    def truth(self, state: DrivingState) -> dict[str, jax.Array] | None:
+        """Of the camera's picture: people and signs as boxes, and as numbers the car and the road, which are no objects: the first 8
+        numbers of :meth:`vector` and the limit in force."""
+        if self.observation != "camera":
+            return None
+        return {**view.boxes(state, self.lane_width), "numbers": self.vector(state)[: 3 + len(LOOK) + 1]}
+
+    def vector(self, state: DrivingState) -> jax.Array:
+        """The true state as numbers, whatever is observed."""
         road = state.road
         bend = state.heading - ahead(road.heading, state.along)
         aims = [local(state, road, state.along + far)[1] / far for far in LOOK]

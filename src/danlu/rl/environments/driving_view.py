@@ -11,10 +11,10 @@ import numpy as np
 from danlu.rl.environments.drawing import BLUE, GREEN, INK, RED, Canvas
 from danlu.rl.environments.road import LIMITS, SIGN_EVERY, SPACING, turned
 
-__all__ = ["camera", "drawn", "things"]
+__all__ = ["boxes", "camera", "drawn", "things"]
 
-HEIGHT, WIDTH = 40, 64
-VIEW = 36  # rows of the view; below it are the instruments
+HEIGHT, WIDTH = 48, 64
+VIEW = 44  # rows of the view; below it are the instruments
 HORIZON = 12.0
 EYE = 1.4  # m, how high the camera is
 FOCUS = 40.0  # pixels
@@ -65,8 +65,18 @@ def things(state: Any, lane_width: float) -> dict[str, jax.Array]:
     return {"box": box, "ahead": forward, "shown": (forward > 1.5) & (forward < FAR) & inside, "label": label}
 
 
+def boxes(state: Any, lane_width: float) -> dict[str, jax.Array]:
+    """What is in the picture, as a detector is to find it: ``"boxes"`` ``(things, 4)`` within the view and ``"labels"`` ``(things,)`` of
+    :func:`things`, −1 for what is out of sight or has less than a pixel in it."""
+    seen = things(state, lane_width)
+    ends = jnp.array([WIDTH, VIEW, WIDTH, VIEW], jnp.float32)
+    box = jnp.clip(seen["box"], 0, ends[None])
+    area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
+    return {"boxes": box, "labels": jnp.where(seen["shown"] & (area >= 1), seen["label"], -1)}
+
+
 def camera(state: Any, lane_width: float) -> jax.Array:
-    """The picture, ``(40, 64, 3)`` uint8.
+    """The picture, ``(48, 64, 3)`` uint8.
 
     A pixel below the horizon shows the ground: row r is ``EYE·FOCUS / (r + ½ − HORIZON)`` metres ahead, column c that times
     ``(32 − c − ½) / FOCUS`` to the left. People and signs stand in front of it, the nearer before the farther.
@@ -166,6 +176,6 @@ def drawn(state: Any, lane_width: float) -> np.ndarray:
     beyond = abs(float(state.offset)) > lane_width / 2
     canvas.text((15, -4.2), "out of its lane" if beyond else "in its lane", RED if beyond else GREEN, size=11)
     picture = canvas.pixels().copy()
-    small = np.asarray(_camera(jax.tree.map(jnp.asarray, state), lane_width))[:VIEW]
+    small = np.asarray(_camera(jax.tree.map(jnp.asarray, state), lane_width))[:36]
     picture[8:98, 122:274] = np.asarray(Image.fromarray(small).resize((152, 90), Image.Resampling.NEAREST))
     return picture
