@@ -36,6 +36,7 @@ from danlu.evaluate.logged import Logged
 from danlu.evaluate.recommendation import Rankings
 from danlu.evaluate.retrieval import Retrieved
 from danlu.evaluate.stored import restored, stored
+from danlu.evaluate.uplift import Campaign
 
 ROWS = 24
 Draw = Callable[[np.random.Generator], Evidence]
@@ -126,7 +127,16 @@ def logged_pages(rng: np.random.Generator) -> Logged:
     return Logged(**two, reward=rng.random((ROWS, 2)), depends="above", given=rng.random((ROWS, 2)))
 
 
+def campaigns(rng: np.random.Generator) -> Campaign:
+    values, treat = rng.random((ROWS, 2)), rng.random(ROWS)
+    outcome = rng.integers(2, size=ROWS) * 1.0
+    return Campaign(
+        np.arange(ROWS) % 2 == 0, outcome, rng.uniform(0.3, 0.7, ROWS), values, rng.integers(9, size=ROWS) * 1.0, treat
+    )
+
+
 KINDS: dict[str, Draw] = {
+    "campaigns": campaigns,
     "segments": clustered,
     "pages": logged_pages,
     "quantities": lambda rng: Rows("regression", (x := 9 + rng.normal(size=ROWS)), x + rng.normal(size=ROWS)),
@@ -250,6 +260,7 @@ def test_rows_that_do_not_exist_are_refused(evidence: Evidence, rows: Any) -> No
 
 
 PRIMARIES = {
+    "campaigns": "qini",
     "segments": "segment_stability",
     "made-up rows": "learnt_accuracy",
     "made-up quantities": "learnt_r2",
@@ -304,6 +315,7 @@ ONE = {
     "rows of the log": "row of the log",
     "test users": "test user",
     "test pairs": "test pair",
+    "persons": "person",
 }
 
 

@@ -142,7 +142,18 @@ def test_gradients_speak_of_the_network_and_add_up_and_other_weights_say_somethi
 
 @pytest.mark.parametrize(
     "kind",
-    ["series", "detection", "segmentation", "multilabel", "language", "translation", "agent", "recommend", "bandit"],
+    [
+        "series",
+        "detection",
+        "segmentation",
+        "multilabel",
+        "language",
+        "translation",
+        "agent",
+        "recommend",
+        "bandit",
+        "uplift",
+    ],
 )
 def test_other_kinds_get_one_message(kind: str) -> None:
     with pytest.raises(ConfigError, match=r"single answers of a model for .* are not explained"):

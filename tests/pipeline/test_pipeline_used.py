@@ -156,6 +156,12 @@ def log(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "log.csv")}, "bandit": {"columns": "shown:paid:chance"}}
 
 
+def campaign(folder: Path) -> dict[str, Any]:
+    rows = [(i % 7, ("mail", "none")[i // 2 % 2], ("yes", "no")[i * 3 % 5 > 1]) for i in range(120)]
+    pl.DataFrame(rows, schema=["x", "got", "bought"], orient="row").write_csv(folder / "campaign.csv")
+    return {"data": {"source": str(folder / "campaign.csv")}, "uplift": {"columns": "got:bought"}}
+
+
 def agents(folder: Path) -> dict[str, Any]:
     return {"data": {"source": "CartPole-v1"}}
 
@@ -179,6 +185,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "series": series,
     "recommend": pairs,
     "bandit": log,
+    "uplift": campaign,
     "agent": agents,
     "fewshot": fewshot,
 }

@@ -263,6 +263,18 @@ def _log(folder: Path) -> Path:
     return folder / "log.csv"
 
 
+def _campaign(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    age, city = rng.uniform(18, 80, 160).round(1), rng.choice(["Bern", "Oslo"], 160)
+    mailed = rng.random(160) < 0.5
+    bought = rng.random(160) < 0.2 + 0.5 * mailed * (age < 40)
+    words = {"mail": np.where(mailed, "mail", "none"), "bought": np.where(bought, "yes", "no")}
+    frame = pl.DataFrame({"age": age, "city": city, **words})
+    frame.write_csv(folder / "campaign.csv")
+    frame.select("age", "city").head(5).write_csv(folder / "asked.csv")
+    return folder / "campaign.csv"
+
+
 def _cart(folder: Path) -> str:
     rows = np.random.default_rng(0).normal(0, 0.05, (3, 4)).round(4)
     pl.DataFrame(rows, schema=["position", "velocity", "angle", "turn"]).write_csv(folder / "asked.csv")
@@ -315,6 +327,9 @@ KINDS = {
         "recommend": {"columns": "reader:book:stars", "dim": 4}, "trainer": {"epochs": 2, "batch_size": 32}}),
     "bandit": Kind(_log, "asked.csv", "", {
         "bandit": {"columns": "banner:clicked:chance", "folds": 2}, "model": {"width": 8, "members": 2},
+        "trainer": {"epochs": 2}}),
+    "uplift": Kind(_campaign, "asked.csv", "", {
+        "uplift": {"columns": "mail:bought", "folds": 2, "cost": 0.02}, "model": {"width": 8, "members": 2},
         "trainer": {"epochs": 2}}),
     "agent": Kind(_cart, "asked.csv", "", {"agent": {
         "steps": 512, "evaluations": 1, "episodes": 2,

@@ -47,6 +47,7 @@ KINDS = (
     "recommend",
     "bandits",
     "segments",
+    "uplift",
     "rl",
     "rows",
     "sampling",

@@ -18,12 +18,25 @@ from danlu.evaluate.logged import Logged, sure_interval
 from danlu.trained import Head
 from danlu.trained.head import namespace, out_shape_of
 
-__all__ = ["Choosing"]
+__all__ = ["Choosing", "likely", "worth_of"]
 
 _SHOWN = 20  # actions whose values stand beside the answer
 _FEWEST = 30  # effective rows below which a value is called unknown
 _FAR = 4.0  # standard errors of the weights' mean from 1
 _LEAST = 1e-6  # of an estimated propensity
+
+
+def worth_of(raw: Any, share: bool, mean: float, std: float) -> Any:
+    """What each action is expected to bring, the mean over the members ``(rows, members, actions)``, ``(rows, actions)``."""
+    xp = namespace(raw)
+    return (0.5 * (1 + xp.tanh(raw / 2)) if share else raw * std + mean).mean(axis=1)
+
+
+def likely(logits: Any) -> Any:
+    """The mean over the members of the probabilities, ``(rows, actions)``."""
+    xp = namespace(logits)
+    e = xp.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)).mean(axis=1)
 
 
 class Choosing(Head):
@@ -70,17 +83,11 @@ class Choosing(Head):
     def __call__(self, outputs: Any) -> Any:
         count, values = len(self.actions), outputs["value"]
         xp = namespace(values)
-
-        def softmax(z: Any) -> Any:
-            e = xp.exp(z - z.max(axis=-1, keepdims=True))
-            return (e / e.sum(axis=-1, keepdims=True)).mean(axis=1)
-
-        raw = values[..., :count]
-        worth = (0.5 * (1 + xp.tanh(raw / 2)) if self.share else raw * self.std + self.mean).mean(axis=1)
-        preferred = softmax(outputs["policy"]) if "policy" in outputs else worth
+        worth = worth_of(values[..., :count], self.share, self.mean, self.std)
+        preferred = likely(outputs["policy"]) if "policy" in outputs else worth
         found = {"value": worth, "policy": (preferred.argmax(axis=-1)[:, None] == xp.arange(count)[None]) * 1.0}
         if self.estimated:
-            found["logging"] = softmax(values[..., count:])
+            found["logging"] = likely(values[..., count:])
         return found
 
     def frame(self, answers: Any, rows: Any = None) -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 The rows are divided into folds. The networks of the first training, a population, each foretell the rewards of the rows that they did
 not learn from; with the propensities that gives each action of each row a doubly robust score. The networks of the second training,
-which are as many, choose actions so that the mean score of what they choose is high. Model and policy are one network with two outputs.
+which are as many, choose actions so that the mean score of what they choose is high, or foretell the score of an effect. Both are one
+network with two outputs.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import numpy as np
 
 from danlu.bandits.head import Choosing
 from danlu.bandits.losses import LoggedReward, PolicyValue, robust_scores
+from danlu.bandits.treating import Treating
 from danlu.data import TableEncoder
-from danlu.engine import enable_compilation_cache
+from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.callback import Callback
+from danlu.evaluate.uplift import effect_scores
 from danlu.nn.combine import Parallel
 from danlu.tasks import Recipe
 from danlu.trained import Learned, Trained
 
-__all__ = ["learn_bandit"]
+__all__ = ["learn_bandit", "learn_uplift"]
 
 _ENTROPY = 0.3  # in standard deviations of the scores; without any, a policy was no better than the best single action
 _OTHER = 7919  # added to the seed of the policy's networks
@@ -58,51 +61,103 @@ def learn_bandit(
         seed: decides the initial weights and every random draw.
         callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
     """
-    enable_compilation_cache()
-    action, reward = truth["action"], truth["reward"]
-    scaled = reward if head.share else (reward - head.mean) / head.std
-    lesson = {"action": action, "reward": scaled.astype(np.float32)}
-
-    def fit(plan: Recipe, targets: Any, loss: Any, seed: int, **how: Any) -> Any:
-        starts = [plan.initial(key, inputs) for key in plan.keys(jax.random.key(seed))]
-        rows = max(int((folds != fold).sum()) for fold in range(plan.folds))
-        return plan.cross_fit(
-            (inputs, targets), folds, rows=rows, seed=seed, initial=starts, loss=loss, monitor="val_loss", **how
-        )
-
-    how: dict[str, Any] = {"callbacks": callbacks, "display": display, "resume": resume}
+    fits = _Fits(inputs, folds, {"callbacks": callbacks, "display": display, "resume": resume}, checkpoint)
     logging = LoggedReward(len(head.actions), share=head.share, logging=head.estimated)
-    fitted = fit(plan, lesson, logging, seed, checkpoint=checkpoint, **how)
-    parts = {"value": (fitted.model, fitted.params, fitted.state)}
-    model = _joined(parts, encoder, head)
-    found = model.head(_out_of_fold(model, inputs, folds))
+    fitted = fits(plan, _lesson(truth, head), logging, seed)
+    model = _joined({"value": fitted}, encoder, head)
+    reward, found = truth["reward"], model.head(_out_of_fold(model, inputs, folds))
     log = head.evidence(found, truth)
     limit = np.sqrt(len(reward))  # beyond which a weight counts as no more (Ionides 2008)
-    scores = robust_scores(action, reward, log.propensity, log.values, most=limit)
+    scores = robust_scores(log.action, reward, log.propensity, log.values, most=limit)
     model = dataclasses.replace(model, head=head.with_best(scores))
     if learn == "direct" or fitted.stopped_by is not None:
         return Learned(model, fitted)
     if learn == "ips":
-        scores = robust_scores(action, reward - reward.mean(), log.propensity, np.zeros_like(scores), most=limit)
+        scores = robust_scores(log.action, reward - reward.mean(), log.propensity, np.zeros_like(scores), most=limit)
     scores = (scores - scores.mean()) / max(float(scores.std()), 1e-12)
+    lesson, loss = scores.astype(np.float32), PolicyValue(_ENTROPY)
+    chosen = fits(_sized(plan, len(head.actions)), lesson, loss, seed + _OTHER, "policy")
+    return Learned(_joined({"value": fitted, "policy": chosen}, encoder, model.head), _stopped(fitted, chosen))
+
+
+def learn_uplift(
+    inputs: Any,
+    truth: dict[str, np.ndarray],
+    folds: np.ndarray,
+    *,
+    encoder: TableEncoder,
+    head: Treating,
+    plan: Recipe,
+    learn: str = "robust",
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    display: str = "none",
+) -> Learned:
+    """Learn what a treatment changes; arguments as of :func:`learn_bandit`, the actions being none and the treatment.
+
+    Args:
+        learn: ``"two"``, ``"transformed"`` or ``"robust"``; see :class:`~danlu.bandits.Uplift`.
+    """
+    fits = _Fits(inputs, folds, {"callbacks": callbacks, "display": display, "resume": resume}, checkpoint)
+    fitted = fits(plan, _lesson(truth, head), LoggedReward(2, share=head.share, logging=head.estimated), seed)
+    model = _joined({"value": fitted}, encoder, head)
+    found = model.head(_out_of_fold(model, inputs, folds))
+    if learn != "two" and fitted.stopped_by is None:
+        values = found["value"] if learn == "robust" else None
+        scores = effect_scores(truth["action"] == 1, truth["reward"], head.propensity(found), values)
+        head = dataclasses.replace(head, effect_mean=float(scores.mean()), effect_std=float(scores.std()) or 1.0)
+        lesson = {
+            "action": np.zeros(len(scores), np.int32),
+            "reward": ((scores - head.effect_mean) / head.effect_std).astype(np.float32),
+        }
+        effect = fits(_sized(plan, 1), lesson, LoggedReward(1), seed + _OTHER, "uplift")
+        model = _joined({"value": fitted, "uplift": effect}, encoder, head)
+        found, fitted = model.head(_out_of_fold(model, inputs, folds)), _stopped(fitted, effect)
+    return Learned(dataclasses.replace(model, head=head.with_budget(found["uplift"])), fitted)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Fits:
+    """Trains networks by cross-fitting on the same rows, one training after the other, each with its own checkpoint."""
+
+    inputs: Any
+    folds: np.ndarray
+    how: dict[str, Any]
+    checkpoint: str | Path | None
+
+    def __call__(self, plan: Recipe, targets: Any, loss: Any, seed: int, part: str = "") -> Fitted:
+        enable_compilation_cache()
+        starts = [plan.initial(key, self.inputs) for key in plan.keys(jax.random.key(seed))]
+        rows = max(int((self.folds != fold).sum()) for fold in range(plan.folds))
+        how = {**self.how, "initial": starts, "loss": loss, "monitor": "val_loss"}
+        kept = None if self.checkpoint is None else Path(self.checkpoint) / part
+        return plan.cross_fit((self.inputs, targets), self.folds, rows=rows, seed=seed, checkpoint=kept, **how)
+
+
+def _lesson(truth: dict[str, np.ndarray], head: Choosing | Treating) -> dict[str, np.ndarray]:
+    """What a model of rewards learns, on its own scale."""
+    reward = truth["reward"] if head.share else (truth["reward"] - head.mean) / head.std
+    return {"action": truth["action"], "reward": reward.astype(np.float32)}
+
+
+def _sized(plan: Recipe, outputs: int) -> Recipe:
+    """The recipe of a network with so many outputs."""
     own: Any = plan.model
-    chosen = fit(
-        plan.replace(model=own.replace(units=len(head.actions))),
-        scores.astype(np.float32),
-        PolicyValue(_ENTROPY),
-        seed + _OTHER,
-        checkpoint=None if checkpoint is None else Path(checkpoint) / "policy",
-        **how,
-    )
-    parts["policy"] = (chosen.model, chosen.params, chosen.state)
-    if chosen.stopped_by is not None:
-        fitted = dataclasses.replace(fitted, stopped_by=chosen.stopped_by, stopped_because=chosen.stopped_because)
-    return Learned(_joined(parts, encoder, model.head), fitted)
+    return plan.replace(model=own.replace(units=outputs))
 
 
-def _joined(parts: dict[str, tuple[Any, Any, Any]], encoder: TableEncoder, head: Choosing) -> Trained:
+def _stopped(first: Fitted, second: Fitted) -> Fitted:
+    """The record of the first training; stopped, where the second one was."""
+    if second.stopped_by is None:
+        return first
+    return dataclasses.replace(first, stopped_by=second.stopped_by, stopped_because=second.stopped_because)
+
+
+def _joined(parts: dict[str, Fitted], encoder: TableEncoder, head: Choosing | Treating) -> Trained:
     """Networks side by side, each with its variables, as one model."""
-    networks, params, state = zip(*parts.values(), strict=True)
+    networks, params, state = zip(*((each.model, each.params, each.state) for each in parts.values()), strict=True)
     network = Parallel(tuple(networks), merge="dict", outputs=tuple(parts))
     return Trained(network, tuple(params), tuple(state), encoder, head)
 

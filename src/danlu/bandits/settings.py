@@ -10,9 +10,10 @@ from danlu.errors import ConfigError
 from danlu.tasks import Recipe
 from danlu.tasks.recipe import recipe
 
-__all__ = ["LEARNERS", "LoggedBandit", "bandit_recipe"]
+__all__ = ["EFFECTS", "LEARNERS", "LoggedBandit", "Uplift", "bandit_recipe"]
 
 LEARNERS = ("robust", "ips", "direct")
+EFFECTS = ("robust", "two", "transformed")
 
 
 class LoggedBandit(Blueprint):
@@ -46,6 +47,32 @@ class LoggedBandit(Blueprint):
                 hint="they are the least and the largest reward that there can be",
             )
         return own
+
+
+class Uplift(Blueprint):
+    """Which columns of a campaign are what, and how its effect is learnt; naming ``columns`` makes ``danlu train`` do so.
+
+    Args:
+        columns: ``treatment[=value]:outcome[=value]``, the names of the columns, and which of their values mean yes where the data does
+            not tell.
+        learn: ``"two"`` takes the difference of two models, of the treated and of the others (the T-learner); ``"transformed"`` trains a
+            network on the transformed outcome, ``"robust"`` on the doubly robust score of each person's effect.
+        folds: in how many parts the training rows are divided, so that what is foretold of a person comes from a network that did not
+            learn from that person.
+        assigned: how the treatment was given: ``"chance"``, the same for all; ``"chosen"``, by what the columns show, so that propensities
+            are estimated; ``"auto"`` goes by whether the columns can tell who was treated.
+        clip: how near to 0 and 1 an estimated propensity comes.
+        cost: of treating one person, in the outcome's unit: only people with a higher uplift are to be treated.
+        budget: the share of people who can be treated at most; None sets no limit.
+    """
+
+    columns: str = ""
+    learn: str = setting(default="robust", choices=EFFECTS)
+    folds: int = setting(default=5, minimum=2, maximum=50, integer=True)
+    assigned: str = setting(default="auto", choices=("auto", "chance", "chosen"))
+    clip: float = setting(default=0.05, above=0, below=0.5)
+    cost: float = setting(default=0.0, minimum=0)
+    budget: float | None = setting(default=None, above=0, maximum=1, optional=True)
 
 
 def bandit_recipe(encoder: TableEncoder, rows: int, outputs: int, **changes: Any) -> Recipe:

@@ -220,11 +220,17 @@ def conclusion(
     start = _upper(name)
     if not comparisons:
         return "undecided", f"{start} was not compared with another model."
+    by = {each.metric: [other for other in comparisons if other.metric == each.metric] for each in comparisons}
+    if len(by) > 1:  # such as an order of people and what is decided by it: one sentence for each
+        told = [conclusion(each, name=name, tested=tested) for each in by.values()]
+        verdicts = [verdict for verdict, _ in told]
+        worst = next(each for each in ("worse", "undecided", "better") if each in verdicts)
+        return worst, " ".join(sentence for _, sentence in told)
     worse = [each for each in comparisons if each.verdict == "worse" and not each.constant]
     level = [each.label for each in comparisons if each.verdict == "undecided" and not each.constant]
     if comparisons[0].few:
         return "undecided", f"{_upper(comparisons[0].few)} {name} from the baselines."
-    told = f"by {MEASURES[comparisons[0].metric].label}"
+    measured = f"by {MEASURES[comparisons[0].metric].label}"
     if any(each.constant and each.verdict != "better" for each in comparisons):
         return (
             "worse",
@@ -241,15 +247,15 @@ def conclusion(
             use += f" (danlu predict RUN FILE --with {best.kept})"
         return (
             "worse",
-            f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these {tested} {told}: {use}.",
+            f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these {tested} {measured}: {use}.",
         )
     if level:
         return (
             "undecided",
-            f"{_upper(told)}, these {tested} show no clear difference between {name} and {_listed(level)}.",
+            f"{_upper(measured)}, these {tested} show no clear difference between {name} and {_listed(level)}.",
         )
     others = _listed([each.label for each in comparisons])
-    return "better", f"{start} is better than {others} on these {tested} {told}."
+    return "better", f"{start} is better than {others} on these {tested} {measured}."
 
 
 def _listed(names: Sequence[str]) -> str:

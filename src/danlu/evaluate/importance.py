@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from danlu.errors import ConfigError
+from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.intervals import figure
-from danlu.evaluate.metrics import METRICS
-from danlu.evaluate.rows import Rows
+from danlu.evaluate.measures import MEASURES
 from danlu.stages import stage
 
 __all__ = ["Importance", "permutation_importance", "related_columns"]
@@ -67,7 +67,7 @@ class Importance:
 def permutation_importance(
     predict: Callable[[pl.DataFrame], np.ndarray],
     frame: pl.DataFrame,
-    rows: Rows,
+    rows: Evidence,
     columns: Sequence[str],
     *,
     groups: Sequence[Sequence[str]] = (),
@@ -85,7 +85,7 @@ def permutation_importance(
     Args:
         predict: a frame to values ``(rows,)`` or probabilities ``(rows, classes)``; it is given several shuffles one below the other.
         frame: rows as they were read, those of ``rows``, and not those that were learnt from.
-        rows: their truth; the threshold is kept.
+        rows: their truth, evidence with a ``prediction``; the threshold is kept.
         columns: which of the frame's columns.
         groups: columns that are shuffled together as well.
         repeats: how often, >= 2.
@@ -125,7 +125,7 @@ def permutation_importance(
             kept = _evenly(len(rows), int(max(len(kept) * affordable / 2, 100)))
             metric, whole = _measured(predict(frame[kept]), rows.take(kept))
     part, truth, rng = frame[kept], rows.take(kept), np.random.default_rng(seed)
-    sign, found = 1.0 if METRICS[metric].higher_is_better else -1.0, []
+    sign, found = 1.0 if MEASURES[metric].higher_is_better else -1.0, []
     with stage("importance of columns", total=len(sets) * repeats) as step:
         shuffles = [(names, rng.permutation(len(kept))) for names in sets for _ in range(repeats)]
         drops: list[float] = []
@@ -201,7 +201,7 @@ def _shuffled(frame: pl.DataFrame, shuffles: Sequence[tuple[tuple[str, ...], np.
     return frame.select(frame[name].gather(np.concatenate(places[name])) for name in frame.columns)
 
 
-def _measured(prediction: np.ndarray, truth: Rows, metric: str | None = None) -> tuple[str, float]:
-    found = dataclasses.replace(truth, prediction=prediction)
+def _measured(prediction: np.ndarray, truth: Evidence, metric: str | None = None) -> tuple[str, float]:
+    found = dataclasses.replace(truth, prediction=prediction)  # type: ignore[type-var]
     name = metric or found.primary
     return name, found.measures(None, (name,))[name]

@@ -48,6 +48,7 @@ class Simple:
         answers: what it answers, in words; they are written beside the model's where it is kept.
         notes: what else is to be said of it, such as that it learnt from fewer rows.
         yardstick: see :attr:`~danlu.evaluate.Comparison.yardstick`.
+        metric: what it is compared by; None is the evidence's :attr:`~danlu.evaluate.Evidence.primary`.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Simple:
     answers: pl.DataFrame | None = None
     notes: tuple[str, ...] = ()
     yardstick: bool = False
+    metric: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -164,7 +166,8 @@ class Judgement:
         simple = tuple(simple)
         for each in simple:
             others[each.label] = each.evidence.scores(seed=seed)
-            found = compare(ours, each.evidence, each.label, name=self.name, constant=each.constant, seed=seed)
+            how: dict[str, Any] = {"name": self.name, "metric": each.metric, "constant": each.constant, "seed": seed}
+            found = compare(ours, each.evidence, each.label, **how)
             found = dataclasses.replace(found, yardstick=each.yardstick)
             if each.kept is not None:
                 found, kept[each.kept.name] = dataclasses.replace(found, kept=each.kept.name), each.kept

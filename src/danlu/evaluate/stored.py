@@ -26,6 +26,7 @@ from danlu.evaluate.rows import Rows
 from danlu.evaluate.sample import Sample
 from danlu.evaluate.segmentation import MaskCounts
 from danlu.evaluate.tokens import TokenLosses
+from danlu.evaluate.uplift import Campaign
 
 __all__ = ["restored", "stored"]
 
@@ -34,7 +35,7 @@ _KINDS = {
     for each in (
         *(DetectionCounts, Episodes, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
         *(Drawings, DrawnRows, RowScores, TokenLosses, TranslationCounts),
-        *(Clustered, Logged, Rankings, Retrieved),
+        *(Campaign, Clustered, Logged, Rankings, Retrieved),
     )
 }
 

@@ -18,6 +18,7 @@ USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "map": ("map", "map50", "box_f1"),
         "mean_iou": ("mean_iou", "mean_dice", "pixel_accuracy"),
         "dr_value": ("dr_value", "snips_value", "ips_value", "dm_value"),
+        "qini": ("qini", "auuc", "uplift_10", "uplift_30", "ate", "value"),
         "ndcg": ("ndcg", "hit_rate", "reciprocal_rank", "catalogue_coverage"),
         "pair_recall": (
             "pair_recall",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 
 from danlu.bandits import Choosing, Log, LoggedBandit, NamedLog, bandit_recipe, learn_bandit, logged_rows
 from danlu.blueprint import Blueprint
-from danlu.data import TableEncoder, check_frame, infer_schema, read_table, split_rows
+from danlu.data import Schema, Split, Table, TableEncoder, check_frame, infer_schema, read_table, split_rows
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.logged import Logged
@@ -21,7 +21,7 @@ from danlu.pipeline.used import RECIPE, WRITTEN, check_columns
 from danlu.tasks import Recipe, fold_numbers
 from danlu.trained import Learned, Read, Say, Trained
 
-__all__ = ["Logs", "PreparedLog"]
+__all__ = ["Contexts", "Logs", "PreparedLog", "contexts_of", "read_log", "taken"]
 
 _FEWEST = 50  # training rows
 
@@ -107,42 +107,19 @@ class Logs(Domain):
     def prepare(self, config: TrainConfig, source: Any) -> PreparedLog:
         data, settings = config.data, config.bandit
         named = NamedLog.of(settings.columns)
-        table = _read(config, source, named)
+        table = read_log(config, source, named.action)
         check_columns(data, table.names)
-        lost = [name for name in named.columns if name in data.drop]
-        if lost:
-            raise ConfigError(f"data.drop leaves out {lost[0]!r}, which --bandit names; expected other columns")
         log, said = logged_rows(table.frame, named)
-        notices = [*table.notices, *said]
-        frame = table.frame[log.rows.tolist()]
-        drop = [*data.drop, *named.columns]
-        column = config.split.column
-        if config.split.method in ("time", "group", "column") and column in frame.columns and column not in drop:
-            drop.append(str(column))
-            notices.append(f"column {column!r} defines the split and is not part of the context")
-        contexts = frame.drop(name for name in drop if name in frame.columns)
-        if not contexts.width:
-            raise DataError(
-                f"beside {', '.join(named.columns)} the log has no columns: there is no context to decide by",
-                hint="without one the best action is that with the highest mean reward",
-            )
-        kinds = {name: kind for name, kind in data.kinds.items() if name in contexts.columns}
-        schema = infer_schema(contexts, kinds=kinds, formats=table.formats)
-        method = "random" if config.split.method == "stratified" else config.split.method
-        share = 0.0 if data.test is not None else config.split.test
-        split = split_rows(frame, method=method, column=column, validation=0.0, test=share, seed=config.trainer.seed)
-        if len(split.train) < _FEWEST:
-            raise DataError(
-                f"the split left {len(split.train)} training rows of {len(log):,}; expected {_FEWEST} or more",
-                hint="give more rows",
-            )
-        train, test = _taken(log, split.train), _taken(log, split.test)
+        known = contexts_of(config, table, log, named.columns, "--bandit")
+        notices = [*table.notices, *said, *known.notices]
+        contexts, schema, split = known.contexts, known.schema, known.split
+        train, test = taken(log, split.train), taken(log, split.test)
         actions = train.actions
         if len(actions) < 2:
             raise DataError(f"the training rows have only one action, {actions[0]!r}; expected two or more")
         shown = contexts[split.test]
         if data.test is not None:
-            other = _read(config, data.test, named)
+            other = read_log(config, data.test, named.action)
             test, said = logged_rows(other.frame, named, learning=False)
             shown, more = check_frame(other.frame[test.rows.tolist()], schema)
             notices += [f"test: {notice}" for notice in (*other.notices, *said, *more)]
@@ -257,13 +234,74 @@ class Logs(Domain):
         return f"which {trained.head.action} to choose for the highest {trained.head.reward}"
 
 
-def _read(config: TrainConfig, source: Any, named: NamedLog) -> Any:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contexts:
+    """What is known of the rows of a log beside what was done and came of it.
+
+    Attributes:
+        contexts: the columns that are learnt from.
+        schema: of them.
+        split: of the rows of the log.
+        notices: what the user should know.
+    """
+
+    contexts: pl.DataFrame
+    schema: Schema
+    split: Split
+    notices: tuple[str, ...]
+
+
+def contexts_of(
+    config: TrainConfig, table: Table, log: Log, names: Sequence[str], option: str, strata: str | None = None
+) -> Contexts:
+    """The contexts of a log, divided into rows to learn from and to test on.
+
+    Args:
+        names: the columns that are no context.
+        option: the option that names them.
+        strata: a column whose values are shared out evenly where rows are drawn.
+
+    Raises:
+        ConfigError: one of them is left out by ``data.drop``.
+        DataError: there are no other columns, or too few rows.
+    """
     data = config.data
-    kinds = {named.action: "categorical", **data.kinds}
+    lost = [name for name in names if name in data.drop]
+    if lost:
+        raise ConfigError(f"data.drop leaves out {lost[0]!r}, which {option} names; expected other columns")
+    frame, notices = table.frame[log.rows.tolist()], []
+    drop, column = [*data.drop, *names], config.split.column
+    if config.split.method in ("time", "group", "column") and column in frame.columns and column not in drop:
+        drop.append(str(column))
+        notices.append(f"column {column!r} defines the split and is not part of the context")
+    contexts = frame.drop(name for name in drop if name in frame.columns)
+    if not contexts.width:
+        raise DataError(
+            f"beside {', '.join(names)} the log has no columns: there is no context to decide by",
+            hint="without one the best action is that with the highest mean reward",
+        )
+    kinds = {name: kind for name, kind in data.kinds.items() if name in contexts.columns}
+    schema = infer_schema(contexts, kinds=kinds, formats=table.formats)
+    drawn, share = config.split.method == "stratified", 0.0 if data.test is not None else config.split.test
+    how: dict[str, Any] = {"method": "random"} if drawn and strata is None else {"method": config.split.method}
+    how |= {"target": strata, "task": "multiclass"} if drawn and strata is not None else {"column": column}
+    split = split_rows(frame, **how, validation=0.0, test=share, seed=config.trainer.seed)
+    if len(split.train) < _FEWEST:
+        raise DataError(
+            f"the split left {len(split.train)} training rows of {len(log):,}; expected {_FEWEST} or more",
+            hint="give more rows",
+        )
+    return Contexts(contexts, schema, split, tuple(notices))
+
+
+def read_log(config: TrainConfig, source: Any, action: str) -> Table:
+    """A table whose column of actions is read as text."""
+    data = config.data
+    kinds = {action: "categorical", **data.kinds}
     return read_table(source, **data.form(), missing=data.marks(), kinds=kinds, dates=data.dates)
 
 
-def _taken(log: Log, rows: np.ndarray) -> Log:
+def taken(log: Log, rows: np.ndarray) -> Log:
     """Some rows of a log."""
     return Log(
         log.rows[rows], log.action[rows], log.reward[rows], None if log.propensity is None else log.propensity[rows]

@@ -36,6 +36,7 @@ from danlu.pipeline.synthesize import MadeRows
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
 from danlu.pipeline.translation import Translations
+from danlu.pipeline.uplift import Uplifts
 from danlu.rl.allow import allow as allow_modules
 from danlu.trained import Trained
 from danlu.trained.load import check_variables
@@ -53,6 +54,7 @@ DOMAINS: tuple[Domain, ...] = (
     SeriesForecasts(),
     Recommendations(),
     Logs(),
+    Uplifts(),
     Segmented(),
     Sequences(),
     Detections(),

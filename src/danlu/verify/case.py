@@ -67,6 +67,7 @@ _MODULES = (
     "groups",
     "recommending",
     "bandits",
+    "uplift",
     "segments",
     "attacks",
     "modalities",

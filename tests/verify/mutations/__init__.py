@@ -24,6 +24,7 @@ from mutations import (
     secure,
     segments,
     starts,
+    uplift,
 )
 from mutations.mutation import Mutation
 
@@ -50,6 +51,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         pretraining,
         bandits,
         segments,
+        uplift,
     )
     for mutation in room.MUTATIONS
 )
