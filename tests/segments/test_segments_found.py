@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,7 +13,8 @@ from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import config_from
 from danlu.pipeline.domains import with_options
 from danlu.pipeline.segments import Segmented
-from danlu.segments import described
+from danlu.segments import choose, described
+from danlu.segments.alone import without_segments
 
 ROWS = 300
 
@@ -69,3 +72,56 @@ def test_what_cannot_be_is_refused() -> None:
         Segmented().prepare(config_from({"segments": {"k": 1}}), frame)
     with pytest.raises(DataError, match="expected 40 or more"):
         Segmented().prepare(config_from({"segments": {"k": 2}}), frame.head(40))
+
+
+def test_one_hill_yes_or_no_and_a_bent_network_make_no_segments() -> None:
+    """One number, and one column of two values, are divided reliably, and rows without segments are too."""
+    rng = np.random.default_rng(0)
+    for columns, least, clear in (
+        ({"x": rng.normal(size=ROWS)}, 0.4, False),
+        ({"x": rng.normal(size=ROWS), "flag": rng.choice(["yes", "no"], ROWS)}, 0.9, False),
+        ({"x": np.where(rng.random(ROWS) < 0.5, 0, 9) + rng.normal(size=ROWS)}, 0.9, True),
+        ({"spend": np.exp(1.5 * rng.normal(size=ROWS))}, 0.4, False),
+    ):
+        frame = pl.DataFrame(columns)
+        encoder = TableEncoder.fit(frame, infer_schema(frame))
+        encoded = encoder.transform(frame)
+        draw = without_segments(encoder, encoded)
+
+        def bent(rows: dict[str, np.ndarray]) -> np.ndarray:
+            x = rows["numeric"].astype(float)
+            codes = 3.0 * rows["categorical"] if "categorical" in rows else np.maximum(x, 0.3)
+            return np.concatenate([x, codes], axis=1)
+
+        found = choose(bent(encoded), k=2, cloud=lambda rng, count, draw=draw: bent(draw(rng, count)))
+        assert found.strength[0] > least
+        assert found.clear is clear
+
+
+def test_rows_without_segments_keep_gaps_and_shares() -> None:
+    rng = np.random.default_rng(1)
+    x = [None if rng.random() < 0.4 else float(value) for value in rng.normal(size=ROWS)]
+    frame = pl.DataFrame({"x": x, "kind": rng.choice(["a", "b", "c"], ROWS, p=[0.7, 0.2, 0.1])})
+    encoder = TableEncoder.fit(frame, infer_schema(frame))
+    encoded = encoder.transform(frame)
+    drawn = without_segments(encoder, encoded)(rng, ROWS)
+    for given, found in (
+        (encoded["numeric"][:, 1], drawn["numeric"][:, 1]),
+        *zip(encoded["categorical"].T, drawn["categorical"].T, strict=True),
+    ):
+        assert np.array_equal(np.sort(given), np.sort(found))
+    gap = drawn["numeric"][:, 1] > 0
+    assert np.ptp(drawn["numeric"][gap, 0]) == 0
+    assert np.isin(drawn["numeric"], encoded["numeric"]).all()
+
+
+def test_a_day_is_told_as_a_day_and_a_gap_as_missing() -> None:
+    group = np.arange(200) % 2
+    days = [dt.date(2020, 1, 1) + dt.timedelta(days=int(900 * each + at % 30)) for at, each in enumerate(group)]
+    other = [None if each and at % 3 else float(at % 7) for at, each in enumerate(group)]
+    frame = pl.DataFrame({"day": days, "x": other})
+    encoder = TableEncoder.fit(frame, infer_schema(frame))
+    first, second = described(encoder, frame, group, frame, group)
+    assert "day 2020-01-14 (2020-01-12 to 2020-01-16), others 2022-07-03" in " ".join(first.differs)
+    assert any(each.startswith("x is missing in ") for each in second.differs)
+    assert "above 2021-" in second.rule or "above 2022-" in second.rule or "x is missing" in second.rule

@@ -28,6 +28,7 @@ from danlu.segments import (
     means_of,
     segments_recipe,
 )
+from danlu.segments.alone import without_segments
 from danlu.segments.choose import labels_by, split_centres
 from danlu.segments.head import clustered
 from danlu.segments.settings import SegmentsRecipe
@@ -196,7 +197,13 @@ class Segmented(Domain):
         network: Any = trained.network
         train, test = (np.asarray(network.flat(prepared.encoded(place)), np.float64) for place in (0, 2))
         if k == 1:
-            k = choose(train, most=config.segments.most, seed=seed).k
+            without = without_segments(prepared.encoder, prepared.encoded(0))
+            k = choose(
+                train,
+                most=config.segments.most,
+                seed=seed,
+                cloud=lambda rng, count: np.asarray(network.flat(without(rng, count)), np.float64),
+            ).k
         if k == 1:
             return
         centres, _, labels = divided(train, k, seed)

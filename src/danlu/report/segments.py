@@ -26,7 +26,7 @@ def segment_sections(
         told: each segment in words, as :class:`~danlu.segments.Described` has it.
         codes: of training rows ``(rows, codes)``.
         labels: their segments.
-        tried: each number that was tried, its prediction strength, and the chance of one cloud ``(numbers, 3)``.
+        tried: each number that was tried, its prediction strength, and the chance of rows without segments ``(numbers, 3)``.
         said: how many there are, and why.
     """
     note = f"<p>{html.escape(said)}</p>"
@@ -80,7 +80,7 @@ def _map(codes: np.ndarray, labels: np.ndarray, count: int) -> str:
 
 
 def _tried(tried: np.ndarray) -> str:
-    head = "<tr><th class='n'>segments</th><th class='n'>prediction strength</th><th class='n'>chance of one cloud</th></tr>"
+    head = "<tr><th class='n'>segments</th><th class='n'>prediction strength</th><th class='n'>chance without segments</th></tr>"
     lines = [
         f"<tr><td class='n'>{int(k)}</td><td class='n'>{decimals(strength)}</td>"
         f"<td class='n'>{'–' if chance < 0 else decimals(chance)}</td></tr>"
@@ -88,8 +88,8 @@ def _tried(tried: np.ndarray) -> str:
     ]
     legend = (
         "<p class='note'>Prediction strength: of the pairs of rows that one half of the rows puts together, the share that the other "
-        "half puts together too, in the segment where that is least; 0.8 or more is expected. The chance that one cloud without "
-        "segments, of the same mean and covariance, divides as clearly is asked of numbers that have it, from the largest on, until "
+        "half puts together too, in the segment where that is least; 0.8 or more is expected. The chance that rows without "
+        "segments, whose columns are spread alike, divide as clearly is asked of numbers that have it, from the largest on, until "
         "one is at most 0.01.</p>"
     )
     return f"<div class='scroll'><table>{head}{''.join(lines)}</table></div>{legend}"

@@ -1,11 +1,11 @@
-"""How many segments there are: as many as rows that were not clustered confirm, and no more than one cloud without segments shows."""
+"""How many segments there are: as many as rows that were not clustered confirm, and no more than rows without segments show."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Choice:
         k: how many; 1 where none are clear.
         tried: each number that was tried.
         strength: the prediction strength of each.
-        chance: how likely one normal cloud is to be as clustered; NaN where that was not asked.
+        chance: how likely rows without segments are to be as clustered; NaN where that was not asked.
         given: whether the user said how many.
     """
 
@@ -53,8 +53,8 @@ class Choice:
             passing = [k for k, value in zip(self.tried, self.strength, strict=True) if value >= _STRONG]
             if passing:
                 return (
-                    f"no clear segments: {passing[-1]} would come back in other rows, but one cloud of the same spread without any "
-                    "segments divides as well"
+                    f"no clear segments: {passing[-1]} would come back in other rows, but rows without segments, whose columns are "
+                    "spread alike, divide as well"
                 )
             return (
                 f"no clear segments: of 2 to {self.tried[-1]}, {best[1]} come back in other rows best, with a prediction strength of "
@@ -64,30 +64,39 @@ class Choice:
         strength, chance = self.strength[place], self.chance[place]
         if self.clear:
             return (
-                f"{self.k} segments: they come back in other rows with a prediction strength of {strength:.2f}, and one cloud of the same "
-                "spread is not divided as clearly"
+                f"{self.k} segments: they come back in other rows with a prediction strength of {strength:.2f}, and rows without "
+                "segments do not divide as clearly"
             )
         why = f"a prediction strength of {strength:.2f}, where {_STRONG} is expected"
         if strength >= _STRONG:
-            why = f"one cloud without segments divides as clearly with a chance of {chance:.2f}"
+            why = f"rows without segments divide as clearly with a chance of {chance:.2f}"
         return f"{self.k} segments, as was asked; they are not clear: {why}"
 
 
-def choose(codes: np.ndarray, *, most: int = 8, k: int = 0, seed: int = 0) -> Choice:
-    """How many clusters rows have: the largest number that holds in other rows and that one cloud does not show.
+def choose(
+    codes: np.ndarray,
+    *,
+    most: int = 8,
+    k: int = 0,
+    seed: int = 0,
+    cloud: Callable[[np.random.Generator, int], np.ndarray] | None = None,
+) -> Choice:
+    """How many clusters rows have: the largest number that holds in other rows and that rows without segments do not show.
 
     1. Its *prediction strength* is 0.8 or more, and at most 0.05 below the best one (Tibshirani & Walther 2005, who take the largest
        number with 0.8 or more; see :func:`prediction_strength`), the mean over 5 divisions of the rows in halves.
     2. The *cluster index*, the sum of squares within clusters over that of all, is smaller than that of rows drawn from one normal
        distribution with the codes' mean and covariance (SigClust; Liu, Hayes, Nobel & Marron 2008): an oblong cloud is cut in two just as
-       reliably, and has no segments. 40 clouds are drawn, and the chance is that of a normal distribution of their indices, times the
-       numbers for which 1 holds.
+       reliably, and has no segments. Codes that a network made are no normal cloud even where the columns are; of these ``cloud`` draws
+       what the network makes of rows without segments. 40 clouds are drawn, and the chance is that of a normal distribution of their
+       indices, times the numbers for which 1 holds.
 
     Args:
         codes: ``(rows, codes)``; of more than 2,000 rows so many are drawn.
         most: the largest number that is tried.
         k: a number that was asked for, which alone is looked at; 0 tries 2 to ``most``.
         seed: draws halves and clouds.
+        cloud: draws so many rows without segments, as codes; None is a normal cloud.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -105,13 +114,14 @@ def choose(codes: np.ndarray, *, most: int = 8, k: int = 0, seed: int = 0) -> Ch
             float(np.mean([prediction_strength(rows[one], rows[two], each, seed=seed) for one, two in halves]))
             for each in tried
         )
+    cloud = cloud or _normal(rows)
     chance = np.full(len(tried), math.nan)
     least = max(_STRONG, max(strength) - _NEAR)
     passing = [place for place, value in enumerate(strength) if value >= least]
     found = k or 1
     for place in reversed(passing):
         with alone():
-            chance[place] = min(1.0, _chance(rows, tried[place], rng) * len(passing))
+            chance[place] = min(1.0, _chance(rows, tried[place], cloud, rng) * len(passing))
         if chance[place] <= _SURE:
             found = tried[place]
             break
@@ -182,14 +192,23 @@ def alone() -> Iterator[None]:
         yield
 
 
-def _chance(rows: np.ndarray, k: int, rng: np.random.Generator) -> float:
-    """The chance that a normal cloud of the rows' mean and covariance is as clustered as they are."""
-    spread = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False) / math.sqrt(len(rows) - 1)
+def _normal(rows: np.ndarray) -> Callable[[np.random.Generator, int], np.ndarray]:
+    """What draws from one normal distribution with the rows' mean and covariance."""
+    mean = rows.mean(axis=0)
+    _, spread, directions = np.linalg.svd(rows - mean, full_matrices=False)
+    root = spread[:, None] / math.sqrt(len(rows) - 1) * directions
+    return lambda rng, count: mean + rng.normal(size=(count, len(root))) @ root
+
+
+def _chance(
+    rows: np.ndarray, k: int, cloud: Callable[[np.random.Generator, int], np.ndarray], rng: np.random.Generator
+) -> float:
+    """The chance that rows without segments are as clustered as these."""
 
     def index(x: np.ndarray) -> float:
         return _within(x, labels_by(centres_of(x, k), x), k)
 
-    clouds = np.array([index(rng.normal(size=(len(rows), len(spread))) * spread) for _ in range(_NULLS)])
+    clouds = np.array([index(cloud(rng, len(rows))) for _ in range(_NULLS)])
     z = (index(rows) - clouds.mean()) / max(float(clouds.std(ddof=1)), 1e-12)
     return 0.5 * math.erfc(-z / math.sqrt(2))
 

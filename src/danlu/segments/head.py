@@ -37,8 +37,8 @@ class Segmenting(Head, fitted=("centres", "spread", "means", "halves", "tried"))
         means: of the columns in each segment, and then of all rows ``(segments + 1, places of the vector)``; see
             :meth:`TableAutoencoder.flat <danlu.segments.TableAutoencoder.flat>`.
         halves: centres by each half of the training rows ``(divisions, 2, segments, codes)``.
-        tried: each number that was tried, its prediction strength, and the chance that one cloud divides as clearly, −1 where that was
-            not asked ``(numbers, 3)``.
+        tried: each number that was tried, its prediction strength, and the chance that rows without segments divide as clearly,
+            −1 where that was not asked ``(numbers, 3)``.
     """
 
     kind = task = "segments"

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data import TableEncoder
+from danlu.segments.alone import without_segments
 from danlu.segments.choose import alone, centres_of, choose, labels_by, split_centres
 from danlu.segments.head import Segmenting
 from danlu.segments.settings import SegmentSettings, SegmentsRecipe
@@ -55,7 +56,14 @@ def learn_segments(
     )
     model: Trained = learned.model
     codes = np.asarray(model.outputs(train), np.float64)
-    choice = choose(codes, most=settings.most, k=settings.k or 0, seed=seed)
+    without = without_segments(encoder, train)
+    choice = choose(
+        codes,
+        most=settings.most,
+        k=settings.k or 0,
+        seed=seed,
+        cloud=lambda rng, count: np.asarray(model.outputs(without(rng, count)), np.float64),
+    )
     centres, spread, labels = divided(codes, choice.k, seed)
     network: Any = model.network
     flat = np.asarray(network.flat(train), np.float64)

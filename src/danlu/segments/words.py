@@ -64,11 +64,24 @@ class Described:
 
 @dataclasses.dataclass(frozen=True)
 class _Trait:
-    """Something that can be said of a row: a number of its column, or whether it has a level."""
+    """Something that can be said of a row: a number of its column, its day, or whether it has a level."""
 
     column: str
-    values: np.ndarray  # NaN where it is missing
+    values: np.ndarray  # NaN where it is missing; days since 1970 of a date
     level: str | None = None
+    dated: bool = False
+
+    def mean(self, values: np.ndarray) -> str:
+        """The mean of some of the values with its interval."""
+        found = _mean(values)
+        if not self.dated:
+            return found.brief
+        ends = f" ({_day(found.low)} to {_day(found.high)})" if found.known else ""
+        return f"{_day(found.value)}{ends}"
+
+    def figure(self, value: float) -> str:
+        """An end of a rule."""
+        return _day(value) if self.dated else figure(value)
 
 
 def described(
@@ -121,7 +134,7 @@ def target_said(values: pl.Series) -> str:
     if not len(known):
         return f"{values.name}: not known"
     if known.dtype.is_numeric() and known.n_unique() > 10:
-        return f"{values.name}: {_mean(known.cast(pl.Float64).to_numpy())}"
+        return f"{values.name}: {_mean(known.cast(pl.Float64).to_numpy()).brief}"
     counts = (
         known.cast(pl.String).value_counts(name="rows").sort(["rows", values.name], descending=[True, False]).head(3)
     )
@@ -131,9 +144,15 @@ def target_said(values: pl.Series) -> str:
 
 def _traits(encoder: TableEncoder, rows: pl.DataFrame) -> list[_Trait]:
     numbers = encoder.numbers(rows)
-    names = [column.name for column in encoder.schema.of_kind("numeric")]
-    names += [f"{name} ({part})" for name, parts in encoder.dates for part in parts]
-    found = [_Trait(name, numbers[:, place]) for place, name in enumerate(names)]
+    names = [(column.name, "") for column in encoder.schema.of_kind("numeric")]
+    names += [(name, part) for name, parts in encoder.dates for part in parts]
+    found = []
+    for place, (name, part) in enumerate(names):
+        if part not in ("", "time"):
+            continue  # a day says it
+        found.append(_Trait(name, numbers[:, place], dated=bool(part)))
+        gaps = np.isnan(numbers[:, place])
+        found.append(_Trait(name, gaps.astype(float), "missing"))
     encoded = encoder.transform(rows)
     for place, (name, form, coder) in enumerate(encoder.levels):
         if form != "whole":
@@ -170,7 +189,7 @@ def _differs(traits: Sequence[_Trait], inside: np.ndarray) -> tuple[str, ...]:
             continue  # another level of a column that has been told
         ours, theirs = (trait.values[rows & ~np.isnan(trait.values)] for rows in (inside, ~inside))
         if trait.level is None:
-            told[trait.column] = f"{trait.column} {_mean(ours)}, others {_mean(theirs)}"
+            told[trait.column] = f"{trait.column} {trait.mean(ours)}, others {trait.mean(theirs)}"
         else:
             shares = [_share(int(side.sum()), len(side)) for side in (ours, theirs)]
             told[trait.column] = f"{trait.column} is {trait.level} in {shares[0]}, others {shares[1]}"
@@ -232,10 +251,10 @@ def _path(tree: object, leaf: int, traits: Sequence[_Trait]) -> str:
         if trait.level is not None:
             told.append(f"{trait.column} is {'' if low > 0 else 'not '}{trait.level}")
         elif math.isfinite(low) and math.isfinite(high):
-            told.append(f"{trait.column} from {figure(low)} to {figure(high)}")
+            told.append(f"{trait.column} from {trait.figure(low)} to {trait.figure(high)}")
         else:
             told.append(
-                f"{trait.column} {'above' if math.isfinite(low) else 'at most'} {figure(low if math.isfinite(low) else high)}"
+                f"{trait.column} {'above' if math.isfinite(low) else 'at most'} {trait.figure(low if math.isfinite(low) else high)}"
             )
     return " and ".join(told)
 
@@ -244,13 +263,18 @@ def _middle(values: np.ndarray) -> float:
     return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
 
 
-def _mean(values: np.ndarray) -> str:
+def _day(value: float) -> str:
+    """Days since 1970 as a date."""
+    return str((np.datetime64(0, "m") + np.timedelta64(round(value * 1440), "m")).astype("datetime64[D]"))
+
+
+def _mean(values: np.ndarray) -> Interval:
     """The mean with its interval."""
     mean, error = (
         float(values.mean()),
         float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan,
     )
-    return Interval(mean, mean - _Z * error, mean + _Z * error).brief
+    return Interval(mean, mean - _Z * error, mean + _Z * error)
 
 
 def _share(hits: int, rows: int) -> str:
