@@ -48,6 +48,7 @@ NETS: dict[str, tuple[Layer, Any]] = {
     "detector": (nn.Detector(3, width=4), (32, 16, 3)),
     "ensemble": (nn.Ensemble(nn.LeNet(3), 2), (12, 12, 1)),
     "forecaster": (nn.Forecaster(3, 2, observed=1, known=1, hidden=5), {"past": (8, 3), "known": (11, 1)}),
+    "frozen": (nn.Sequential((nn.Frozen(nn.MLP((5,), 3, norm="batch", dropout=0.1)), nn.Dense(2))), (4,)),
     "fusion": (nn.Fusion(*TOWERS, 4), ROW),
     "fusion by attention": (nn.Fusion(*TOWERS, 4, kind="mid"), ROW),
     "fusion of heads": (nn.Fusion(*TOWERS, 4, kind="blend"), ROW),
@@ -73,8 +74,8 @@ NETS: dict[str, tuple[Layer, Any]] = {
     "categorical embedding": (EMBEDDED, {"categorical": (2,)}),
 }  # fmt: skip
 WHOLE = {"bert", "bert of tokens", "bilstm", "char rnn", "gpt", "gpt rotary", "lora", "text cnn", "transformer"}
-BY_VJP = {"Blend", "Ensemble", "Forecaster", "Fusion", "LoRA", "TabularNet", "NumericEmbedding", "CategoricalEmbedding", "RandomFlip",
-          "RandomErase", "RandomColor", "RandomAffine", "RandomChoice", "Rescale", "Remat"}  # fmt: skip
+BY_VJP = {"Blend", "Ensemble", "Forecaster", "Frozen", "Fusion", "LoRA", "TabularNet", "NumericEmbedding", "CategoricalEmbedding",
+          "RandomFlip", "RandomErase", "RandomColor", "RandomAffine", "RandomChoice", "Rescale", "Remat"}  # fmt: skip
 
 
 def _input(name: str, rows: int = 2) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,8 +64,8 @@ def train(
         Path | None,
         typer.Option(
             "--from",
-            help="Go on from this run's model with the new rows of the source, or in an environment with its policy; "
-            "the run stays as it is.",
+            help="Go on from this run's model with the new rows of the source, or in an environment with its policy; of a table "
+            "with pictures, recordings or texts COLUMN=RUN begins the column's tower with the run's. The run stays as it is.",
         ),
     ] = None,
     replay: Annotated[
@@ -89,6 +90,8 @@ def train(
             from danlu.rl.registry import is_environment, modules_in
         if replay is not None and begin_with is None:
             raise ConfigError("--replay is for --from; expected a run to go on from with it")
+        if begin_with is not None and "=" in str(begin_with) and not begin_with.exists() and resume is None:
+            settings, begin_with = [*_towers(str(begin_with)), *(settings or [])], None
         if begin_with is not None and is_environment(source) and replay is None and resume is None:
             settings, begin_with = [f"agent.policy={begin_with.absolute()}", *(settings or [])], None
         crew = workers_of(on, workers, cpus, gpus)
@@ -171,6 +174,17 @@ def train(
     if first:
         finished(result)
     raise typer.Exit(exit_status(result.stopped_by))  # a script can tell a stopped run from a finished one
+
+
+def _towers(text: str) -> list[str]:
+    """The setting for what stands after ``--from`` of a table with pictures, recordings or texts: ``photo=runs/a,note=runs/b``."""
+    found = {}
+    for each in text.split(","):
+        column, equals, run = (part.strip() for part in each.partition("="))
+        if not (column and equals and run):
+            raise ConfigError(f"--from is {text!r}; expected a run, or COLUMN=RUN, with commas between several")
+        found[column] = run
+    return [f"tower.begin={json.dumps(found)}"]
 
 
 def spoken(text: str) -> None:

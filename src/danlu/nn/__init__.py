@@ -26,6 +26,7 @@ from danlu.nn.embedding import Embedding
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.forecast import Forecaster
 from danlu.nn.forest import Forest
+from danlu.nn.frozen import Frozen
 from danlu.nn.fusion import Fusion
 from danlu.nn.group_norm import GroupNorm
 from danlu.nn.initializers import INITIALIZERS, Initializer, get_initializer, initializer_for
@@ -117,6 +118,7 @@ __all__ = [
     "Flatten",
     "Forecaster",
     "Forest",
+    "Frozen",
     "Fusion",
     "GlobalAveragePool",
     "GlobalMaxPool",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -36,6 +36,7 @@ class PreparedParts(Prepared):
         places: the numbers of the test rows among all rows of the source, where they are of it.
         learnt: those of the training rows, where they are in memory.
         owners: whose the rows are, where they have different owners.
+        trunks: what towers begin with, by column; see :class:`~danlu.tasks.trunks.Trunk`.
     """
 
     encoder: Any
@@ -46,6 +47,7 @@ class PreparedParts(Prepared):
     places: np.ndarray | None = None
     learnt: np.ndarray | None = None
     owners: Owners | None = None
+    trunks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def sample(self, most: int | None = None) -> tuple[Any, Any]:
         """That many training rows in memory; None is all, or as many of a stream's as fit."""

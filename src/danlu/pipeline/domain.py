@@ -112,6 +112,7 @@ class Domain(abc.ABC):
         beside: which of its settings count only beside others.
         columns: which of its settings name columns.
         sources: which of its settings name files that are learnt from, beside the source and the test file.
+        models: which of its settings name, by column, runs whose models are begun with.
         reads_files: whether a source that is a text is a path.
         takes: the types of new data that are read; empty leaves the check to :meth:`read`.
         model_name: what its model is called in comparisons.
@@ -131,6 +132,7 @@ class Domain(abc.ABC):
     beside: ClassVar[tuple[Beside, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[tuple[str, ...]] = ()
     reads_files: ClassVar[bool] = True
     takes: ClassVar[tuple[type, ...]] = ()
     model_name: ClassVar[str] = "the network"

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import RunDirectory
+from danlu.artifact.artifact import MODEL_FILE
 from danlu.data.folders import files_in, files_like, is_pattern
 from danlu.data.remote import identity_of, url_of
 from danlu.data.threads import ordered
@@ -19,7 +20,7 @@ from danlu.errors import ConfigError, DanluError, DataError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 
-__all__ = ["check_unchanged", "data_of", "digests_of", "fingerprint", "located"]
+__all__ = ["check_unchanged", "data_of", "digests_of", "fingerprint", "located", "model_of"]
 
 _SETTINGS = {"source": "data.source", "test": "data.test", "recording": "agent.data"}
 """What pieces of data are called; others by the setting that names them."""
@@ -100,7 +101,22 @@ def data_of(config: TrainConfig, source: Any, domain: Domain) -> dict[str, Any]:
         more = domain.files(config, given) if isinstance(given, str | Path) and Path(given).is_file() else ()
         own = fingerprint(given, more)
         found[name] = {"path": None if own is None else place, "sha256": own}
+    for name, run in _models(
+        config, domain
+    ).items():  # a saved model's own description has the hashes of its other files
+        found[name] = {"path": os.path.abspath(run), "sha256": fingerprint(model_of(run) / MODEL_FILE)}
     return {"data": found}
+
+
+def model_of(run: str | Path) -> Path:
+    """The folder of the saved model of a run, or the folder itself where it is one."""
+    folder = RunDirectory(Path(run)).artifact_path
+    return folder if folder.is_dir() else Path(run)
+
+
+def _models(config: TrainConfig, domain: Domain) -> dict[str, str]:
+    """The runs whose models are begun with, by what they are called."""
+    return {f"{each} {name}": run for each in domain.models for name, run in config.setting(each).items()}
 
 
 def digests_of(run: RunDirectory) -> dict[str, str]:
@@ -117,7 +133,8 @@ def _pieces(domain: Domain) -> list[str]:
 
 
 def _given(config: TrainConfig, source: Any, pieces: Iterable[str]) -> dict[str, Any]:
-    given = {each: source if each == "source" else config.setting(_SETTINGS.get(each, each)) for each in pieces}
+    names = (each for each in pieces if " " not in each)  # the others are runs
+    given = {each: source if each == "source" else config.setting(_SETTINGS.get(each, each)) for each in names}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -130,6 +147,11 @@ def located(config: TrainConfig, domain: Domain) -> TrainConfig:
             config = config.with_setting(setting, url)
         elif place and is_path and _files_of(Path(place)):
             config = config.with_setting(setting, os.path.abspath(place))
+    for setting in domain.models:
+        runs = {
+            name: os.path.abspath(run) if os.path.isdir(run) else run for name, run in config.setting(setting).items()
+        }
+        config = config.with_setting(setting, runs)
     return config
 
 
@@ -169,7 +191,7 @@ def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_
     for name, own in known.items():
         if own.get("sha256") is not None and own["sha256"] != now.get(name, {}).get("sha256"):
             raise ConfigError(
-                f"the data {_shown(given.get(name))} is not what the run {run.path} was started with",
+                f"the data {_shown(given.get(name, own.get('path')))} is not what the run {run.path} was started with",
                 hint="put the file back as it was, or start a new run",
             )
 

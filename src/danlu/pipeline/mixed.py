@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -31,12 +32,15 @@ from danlu.pipeline.labelled import DECISIONS, PreparedRows
 from danlu.pipeline.modalities import contributions, relied_on, singles, told_of
 from danlu.pipeline.pixels import border, cells, encoder_for
 from danlu.pipeline.tables import worst_rows
+from danlu.pipeline.towers import BESIDE, SETTING, begun, learnt_before, said_of, taken_over, trunks_of
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE, WRITTEN
+from danlu.stages import stage
 from danlu.tasks import Recipe
 from danlu.tasks.fusion import Fusing, fusion_recipe
-from danlu.trained import Read, Say, Trained
+from danlu.tasks.trunks import Towers
+from danlu.trained import Learned, Read, Say, Trained
 
-__all__ = ["Mixed", "for_simple_models", "image_encoder"]
+__all__ = ["Mixed", "for_simple_models", "image_encoder", "noted"]
 
 _LARGEST = 64  # the longest side that pictures keep by themselves
 _CELLS = 6  # a side, to which pictures are averaged for the baselines
@@ -50,7 +54,9 @@ class Mixed(LabelledItems):
     noun = "tables with texts, pictures or recordings"
     items = "rows"
     encoder = Composite
-    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"fusion": Fusing}
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"fusion": Fusing, "tower": Towers}
+    beside = (*LabelledItems.beside, *BESIDE)
+    models = (SETTING,)
     options = (
         *DECISIONS,
         Option("--fuse", "fusion.kind", "How texts, pictures and columns are put together: late, mid or blend."),
@@ -66,6 +72,7 @@ class Mixed(LabelledItems):
         "fusion.*",
         "model.members|width|depth|dropout",
         "split.equal_rows|method",
+        "tower.*",
         "trainer.loss",
     )
     summarised = " of the columns, the commonest words and small pictures"
@@ -109,10 +116,13 @@ class Mixed(LabelledItems):
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         found, told = parts.found, set[str]()
         encoder = Composite.fit(found.frame[parts.places["train"]], found.schema, image=image_encoder(config, told))
-        parts.notices.extend(sorted(told))
+        trunks = trunks_of(config, encoder)
+        encoder, said = taken_over(encoder, trunks, config.tower.begin)
+        parts.notices.extend([*sorted(told), *said])
         prepared = parts.encoded(encoder, lambda part: part.frame, lambda part: target.transform(part.labels))
         shown = None if not len(parts.tested) else parts.tested.frame
-        return {**prepared, "schema": found.schema, "shown": shown}
+        parts.notices.extend(learnt_before(trunks, config.tower.begin, prepared["test"] and prepared["test"][0]))
+        return {**prepared, "schema": found.schema, "shown": shown, "trunks": trunks}
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         return self.alone(config, prepared, prepared.encoder)
@@ -134,8 +144,16 @@ class Mixed(LabelledItems):
             augment=config.augment,
             fills={name: border(pictures[name]) / 127.5 - 1 for name, kind in kinds.items() if kind == "image"},
             network=network,
+            trunks=prepared.trunks,
             **chosen,
         )
+
+    def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
+        if prepared.trunks and "initial" not in how:
+            sample, key = prepared.sample()[0], jax.random.key(config.trainer.seed)
+            how["initial"] = begun(prepared.trunks, plan.model, [plan.initial(own, sample) for own in plan.keys(key)])
+        learned = super().learn(config, prepared, plan, **how)
+        return noted(learned, said_of(config, prepared.trunks))
 
     def for_simple(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The table's columns, means over cells of pictures and recordings, and whether a text has each of the commonest words."""
@@ -146,6 +164,11 @@ class Mixed(LabelledItems):
         return found
 
     def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Any) -> Iterable[Simple]:
+        if prepared.trunks and config.tower.compare and prepared.test is not None:
+            with stage("training with fresh towers, to compare"):
+                fresh = dataclasses.replace(prepared, trunks={})
+                scratch = self.learn(config, fresh, self.plan(config, fresh), display="none").model
+            yield Simple("the same network with fresh towers", ours.with_prediction(scratch.answer(prepared.test[0])))
         yield from super().simple(config, prepared, trained, ours)
         if config.fusion.compare:
             yield from singles(config, prepared, trained, ours, self.alone)
@@ -189,6 +212,8 @@ class Mixed(LabelledItems):
 
     def report(self, prepared: PreparedRows, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         fields = super().report(prepared, trained, judgement)
+        if said := trained.provenance.get("begun"):
+            fields = {**fields, "facts": {**fields["facts"], "towers": said}}
         if prepared.test is None:
             return fields
         from danlu.report.modalities import contributions_section
@@ -201,6 +226,14 @@ class Mixed(LabelledItems):
             return {"mistakes": []}
         media = [column.name for column in prepared.schema.features if column.kind in MEDIA]
         return worst_rows(without_folders(prepared.shown, media), prepared, rows)
+
+
+def noted(learned: Learned, said: str) -> Learned:
+    """What was learnt, with a sentence of where it began; as it is without one."""
+    if not said:
+        return learned
+    model = dataclasses.replace(learned.model, provenance={**learned.model.provenance, "begun": said})
+    return dataclasses.replace(learned, model=model, notes=(*learned.notes, said))
 
 
 def image_encoder(config: TrainConfig, told: set[str]) -> Callable[[Any], ImageEncoder]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -26,11 +27,14 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided, PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
-from danlu.pipeline.mixed import for_simple_models, image_encoder
+from danlu.pipeline.mixed import for_simple_models, image_encoder, noted
 from danlu.pipeline.pixels import border
+from danlu.pipeline.towers import BESIDE, SETTING, begun, learnt_before, said_of, taken_over, trunks_of
 from danlu.pipeline.used import COMMON, RECIPE
+from danlu.stages import stage
 from danlu.tasks import Recipe
 from danlu.tasks.pairs import Contrast, Pairing, Pairs, pair_recipe
+from danlu.tasks.trunks import Towers
 from danlu.trained import Learned, Read, Say, Trained
 
 __all__ = ["PairedRows"]
@@ -59,7 +63,9 @@ class PairedRows(Domain):
     head = Pairs
     takes = (str, Path, pl.DataFrame, dict)
     instead_of_why = "danlu similar RUN FILE --among FILE shows what is near and what is not"
-    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"pair": Pairing}
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"pair": Pairing, "tower": Towers}
+    beside = BESIDE
+    models = (SETTING,)
     options: ClassVar[tuple[Option, ...]] = (
         Option("--pair", "pair.columns", "The two columns that belong together, such as picture:caption."),
     )
@@ -70,6 +76,7 @@ class PairedRows(Domain):
         "data.image_size|kinds|delimiter|encoding|header|missing",
         "pair.*",
         "split.equal_rows|method",
+        "tower.*",
     )
     instead: ClassVar[Mapping[str, str]] = {"data.target": "--pair names the two columns; leave --target out"}
 
@@ -129,11 +136,24 @@ class PairedRows(Domain):
         )
         told = set[str]()
         encoder = Composite.fit(found.frame[parts.places["train"]], found.schema, image=image_encoder(config, told))
+        trunks = trunks_of(config, encoder)
+        encoder, said = taken_over(encoder, trunks, config.tower.begin)
         prepared = parts.encoded(encoder, lambda part: part.frame, lambda part: _numbers(part.frame))
-        notices = (*parts.notices, *sorted(told))
+        notices = (
+            *parts.notices,
+            *sorted(told),
+            *said,
+            *learnt_before(trunks, config.tower.begin, prepared["test"] and prepared["test"][0]),
+        )
         things = found.frame.to_series(0).n_unique(), found.frame.to_series(1).n_unique()
         return PreparedPairs(
-            **prepared, notices=notices, schema=found.schema, things=things, unit="pairs", shown=parts.tested.frame
+            **prepared,
+            notices=notices,
+            schema=found.schema,
+            things=things,
+            unit="pairs",
+            shown=parts.tested.frame,
+            trunks=trunks,
         )
 
     def plan(self, config: TrainConfig, prepared: PreparedPairs) -> Recipe:
@@ -147,11 +167,15 @@ class PairedRows(Domain):
             pairing=config.pair,
             augment=config.augment,
             fills={name: border(inputs[name]) / 127.5 - 1 for name, kind in kinds.items() if kind == "image"},
+            trunks=prepared.trunks,
             **config.decided(),
         )
 
     def learn(self, config: TrainConfig, prepared: PreparedPairs, plan: Recipe, **how: Any) -> Learned:
         head = Pairs(prepared.encoder.modalities)
+        if prepared.trunks and "initial" not in how:
+            drawn = plan.initial(jax.random.key(config.trainer.seed), prepared.sample()[0])
+            [how["initial"]] = begun(prepared.trunks, plan.model, [drawn])
         learned = plan.learn(
             prepared.train,
             encoder=prepared.encoder,
@@ -164,7 +188,18 @@ class PairedRows(Domain):
         )
         held = [part for part in (prepared.train, prepared.validation) if part is not None]
         seen = known_rows(np.concatenate([row_hashes(inputs, head.marks(truth)) for inputs, truth in held]))
-        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
+        learned = dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
+        return noted(learned, said_of(config, prepared.trunks))
+
+    def simple_with_fresh_towers(self, config: TrainConfig, prepared: PreparedPairs, ours: Any) -> Iterable[Simple]:
+        """The test of the same network with fresh towers, where some began with trained ones."""
+        if not prepared.trunks or not config.tower.compare:
+            return
+        with stage("training with fresh towers, to compare"):
+            fresh = dataclasses.replace(prepared, trunks={})
+            scratch = self.learn(config, fresh, self.plan(config, fresh), display="none").model
+        answers = scratch.judge(*prepared.test, rows=prepared.shown, seed=config.trainer.seed).evidence
+        yield Simple("the same network with fresh towers", answers, constant=False)
 
     def test(self, config: TrainConfig, prepared: PreparedPairs, trained: Trained) -> Judgement | None:
         if prepared.test is None:
@@ -178,6 +213,7 @@ class PairedRows(Domain):
     def simple(self, config: TrainConfig, prepared: PreparedPairs, trained: Trained, ours: Any) -> Iterable[Simple]:
         if prepared.test is None:
             return
+        yield from self.simple_with_fresh_towers(config, prepared, ours)
         (inputs, _), (asked, truth) = prepared.train, prepared.test
         rng = np.random.default_rng(config.trainer.seed)
         drawn = {side: rng.normal(size=(len(truth), 8)) for side in ("first", "second")}
@@ -188,11 +224,12 @@ class PairedRows(Domain):
 
     def report(self, prepared: PreparedPairs, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         first, second = trained.head.names
+        began = trained.provenance.get("begun")
         scale = float(np.exp(np.asarray(trained.one[1][2]["scale"])))
         fields: dict[str, Any] = {
             "target": f"{first} and {second} that belong together",
             "task": self.head.task,
-            "facts": {"temperature": f"{1 / scale:.3g}, learnt"},
+            "facts": {"temperature": f"{1 / scale:.3g}, learnt", **({"towers": began} if began else {})},
         }
         if prepared.test is None:
             return fields

@@ -10,12 +10,13 @@ from danlu.blueprint import Blueprint, setting
 from danlu.data.composite import Composite
 from danlu.data.images import ImageEncoder
 from danlu.data.text import TextEncoder
-from danlu.nn import Dense, Fusion, Layer, Parallel, Sequential, TabularNet
+from danlu.nn import Dense, Fusion, Layer, Parallel, Rescale, Sequential, TabularNet
 from danlu.nn.fusion import FUSIONS
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.tasks.image import Augment, image_tower
 from danlu.tasks.recipe import Recipe, affordable, epochs_of, units_of
 from danlu.tasks.text import text_towers
+from danlu.tasks.trunks import Trunk, rates_of
 
 __all__ = ["Fusing", "fusion_recipe", "tower_of"]
 
@@ -43,17 +44,32 @@ class Fusing(Blueprint):
 
 
 def tower_of(
-    encoder: Any, features: int, *, augment: Augment | None = None, fill: float = -1.0, last: str = "relu"
+    encoder: Any,
+    features: int,
+    *,
+    augment: Augment | None = None,
+    fill: float = -1.0,
+    last: str = "relu",
+    trunk: Trunk | None = None,
 ) -> Layer:
     """The layers from what an encoder gives to ``features`` numbers: convolutions of pictures and of recordings' log-mel pictures,
-    n-grams beside convolutions of texts; ``last`` is the activation of these numbers."""
+    n-grams beside convolutions of texts.
+
+    Args:
+        last: the activation of these numbers.
+        trunk: the trained layers that stand in the place of fresh ones.
+    """
     if isinstance(encoder, TextEncoder):
+        if trunk is not None:
+            return Sequential((trunk.part, Dense(features, last)))
         bag, words = text_towers(encoder.tokenizer.size, encoder.buckets, dropout=0.3)
         both = Parallel((Sequential(bag), Sequential(words)), inputs=("grams", "words"))
         return Sequential((both, Dense(features, last)))
     own = augment
     if augment is not None and not isinstance(encoder, ImageEncoder):  # time and pitch are neither turned nor mirrored
         own = Augment(False, 0.0, 0.0, 0.0, augment.translate, augment.erase)
+    if trunk is not None:
+        return Sequential((Rescale(), *(own.layers(fill) if own else ()), trunk.part, Dense(features, last)))
     layers = image_tower(encoder.in_shape, augment=own, fill=fill)
     return Sequential((*layers, Dense(features, last)))
 
@@ -68,6 +84,7 @@ def fusion_recipe(
     augment: Augment | None = None,
     fills: Mapping[str, float] | None = None,
     network: Mapping[str, Any] | None = None,
+    trunks: Mapping[str, Trunk] | None = None,
     **changes: Any,
 ) -> Recipe:
     """The default recipe for ``rows`` training rows.
@@ -80,6 +97,7 @@ def fusion_recipe(
         augment: random changes of pictures in training; None has none.
         fills: by column, the brightness outside pictures, in −1 … 1.
         network: fields of the head, a :class:`~danlu.nn.TabularNet`, to set instead of the defaults.
+        trunks: by column, the trained layers that its tower begins with.
         **changes: fields of the :class:`Recipe` to set instead of the defaults.
 
     Raises:
@@ -96,7 +114,13 @@ def fusion_recipe(
     model = Fusion(
         tuple(name for name, _ in encoder.parts),
         tuple(
-            tower_of(part, fusing.features, augment=augment, fill=(fills or {}).get(name, -1.0))
+            tower_of(
+                part,
+                fusing.features,
+                augment=augment,
+                fill=(fills or {}).get(name, -1.0),
+                trunk=(trunks or {}).get(name),
+            )
             for name, part in encoder.parts
         ),
         TabularNet(units, vocabularies=vocabularies, **head),
@@ -116,6 +140,7 @@ def fusion_recipe(
         "learning_rate": 3e-3,
         "weight_decay": 0.02,
         "warm_up": 0.1,
+        "rates": rates_of(model, trunks or {}),
         "patience": max(10, math.ceil(changes.get("epochs", most) / 4)),
     }
     return Recipe.changed("fusion_recipe", fields, changes)

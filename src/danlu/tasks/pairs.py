@@ -20,6 +20,7 @@ from danlu.nn.two_towers import TwoTowers
 from danlu.tasks.fusion import tower_of
 from danlu.tasks.image import Augment
 from danlu.tasks.recipe import Recipe, affordable, epochs_of
+from danlu.tasks.trunks import Trunk, rates_of
 from danlu.trained import Head
 from danlu.trained.head import out_shape_of
 
@@ -98,12 +99,20 @@ def pair_recipe(
     pairing: Pairing | None = None,
     augment: Augment | None = None,
     fills: Mapping[str, float] | None = None,
+    trunks: Mapping[str, Trunk] | None = None,
     **changes: Any,
 ) -> Recipe:
     """The default recipe for ``rows`` training pairs; arguments as of :func:`~danlu.tasks.fusion.fusion_recipe`."""
     features = (pairing or Pairing()).features
     towers = [
-        tower_of(part, features, augment=augment, fill=(fills or {}).get(name, -1.0), last="identity")
+        tower_of(
+            part,
+            features,
+            augment=augment,
+            fill=(fills or {}).get(name, -1.0),
+            last="identity",
+            trunk=(trunks or {}).get(name),
+        )
         for name, part in encoder.parts
     ]
     names = [name for name, _ in encoder.parts]
@@ -120,6 +129,7 @@ def pair_recipe(
         "learning_rate": 3e-3,
         "weight_decay": 0.05,
         "warm_up": 0.1,
+        "rates": rates_of(model, trunks or {}),
     }
     return Recipe.changed("pair_recipe", fields, changes)
 

@@ -162,7 +162,7 @@ def body_of(model: Layer) -> tuple[int, Sequential]:
     last = next((place for place, layer in enumerate(layers) if isinstance(layer, GlobalAveragePool)), None)
     if first is None or last is None:
         raise ConfigError(
-            f"the network is a {type(model).__name__} without a body of convolutions and a mean over places; such a one is pretrained"
+            f"the network is a {type(model).__name__} without a body of convolutions and a mean over places"
         )
     return first, Sequential(tuple(layers[first : last + 1]))
 

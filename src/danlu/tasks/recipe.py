@@ -30,7 +30,7 @@ from danlu.nn.fusion import Fusion
 from danlu.nn.layer import Layer
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
-from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
+from danlu.optim import Optimizer, adamw, by_part, chain, clip_by_global_norm
 from danlu.optim.schedules import Cosine, Restarts, Schedule, WarmUp
 from danlu.trained import Encoder, Head, HeldOut, Learned, Trained
 
@@ -71,6 +71,8 @@ class Recipe(Blueprint):
             rate does not end at 0: by the epoch ``average_start`` it has fallen to a quarter of its peak, where it stays.
         private: the gradient of a private training, or None.
         snapshots: how many cycles there are, at whose ends the network is kept; each has the whole course of the rate.
+        rates: what parts of the network learn at, as shares of the learning rate, by the beginnings of their paths; see
+            :func:`~danlu.optim.by_part`.
         copies: how many networks there are of each fold (or in all), which differ by their seeds: an ensemble.
     """
 
@@ -109,6 +111,7 @@ class Recipe(Blueprint):
     average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
     snapshots: int = setting(default=1, minimum=1, integer=True)
     private: PerExample | None = None
+    rates: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -201,10 +204,11 @@ class Recipe(Blueprint):
             schedule = WarmUp(schedule, rising)
         if self.snapshots > 1:
             schedule = Restarts(schedule, cycle)
-        return chain(
+        found = chain(
             clip_by_global_norm(self.clip_norm),
             adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.decays),
         )
+        return by_part(found, dict(self.rates)) if self.rates else found
 
     def refitted(self, epochs: int) -> dict[str, Any]:
         """What is different where the same training is done again for so many epochs: a mean begins where it did."""

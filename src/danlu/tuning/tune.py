@@ -164,6 +164,11 @@ def tune_from(
             "without each fold, add evaluate.fold=1, then 2, …",
         )
     check_in_one_place(config, "a search for settings")
+    if config.tower.begin:
+        raise ConfigError(
+            "towers that begin with trained models (tower.begin) are not searched with",
+            hint="search without them, and train with them and with what was found",
+        )
     if config.pretrain.source is not None:
         raise ConfigError(
             "the network would be pretrained (--pretrain) again in each trial of a search",
