@@ -140,6 +140,9 @@ def test_a_token_is_asked_for(table: Path) -> None:
 def test_what_cannot_be_packaged_is_refused(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs a tokenizer beside its file"):
         made("text", tmp_path)
+    for name in ("painting", "agent", "translation"):
+        with pytest.raises(ConfigError, match="the server of a package answers rows, and this is a model for"):
+            made(name, tmp_path)
     with pytest.raises(ConfigError, match="is there already"):
         package(GOLDEN / "table" / "model", table)
     assert not list(tmp_path.iterdir())

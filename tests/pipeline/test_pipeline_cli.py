@@ -115,7 +115,7 @@ def test_runs_are_listed_and_shown(trained, folder, monkeypatch, capfd):
     assert "  trainer.epochs=3\n" in out
     assert "trainer.seed" not in out
     assert "size    numeric" in out
-    assert f"  ROC-AUC {results['test']['roc_auc']:>26.4g}" in out
+    assert f"ROC-AUC {results['test']['roc_auc']:.4g}" in " ".join(out.split())
     assert results["comparisons"][0]["sentence"].split()[-1] in out
     assert "predictions.csv" in out
     code, out, _ = run(monkeypatch, capfd, "show", begun)
@@ -208,7 +208,7 @@ def test_a_dry_run_trains_nothing(trained, folder, monkeypatch, capfd):
     assert sorted(path.name for path in (folder / "runs").iterdir()) in (["a"], ["a", "begun"])
     code, _, err = run(monkeypatch, capfd, "train", "--resume", trained, "--dry-run")
     assert code == 1
-    assert "no other settings" in err
+    assert "received --dry-run with it" in err
 
 
 def test_a_run_holds_its_record(trained):
@@ -330,7 +330,7 @@ def test_mistakes_get_one_message(trained, folder, monkeypatch, capfd):
         (["train", folder / "t.csv", "--target", "label", "--config", folder / "bad.toml"], "not valid TOML"),
         (["train", folder / "t.csv", "--target", "label", "--runs", folder / "runs", "--name", "a"], "exists already"),
         (["train", "--resume", folder / "runs" / "b"], "no run"),
-        (["train", folder / "t.csv", "--resume", trained], "no other settings"),
+        (["train", folder / "t.csv", "--resume", trained], "received new data with it"),
         (["predict", trained, folder / "less.csv"], "size"),
         (["predict", trained, folder / "pink.csv"], "pink"),
         (["predict", folder / "nothing", folder / "t.csv"], "nothing"),

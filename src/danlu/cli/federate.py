@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from danlu.cli.options import TestData, is_setting, may_be_there
+from danlu.cli.options import TestData, is_setting, may_be_there, refuse_with
 from danlu.cli.owners import Elsewhere
 from danlu.cli.train import finished, spoken
 from danlu.errors import ConfigError
@@ -136,8 +136,19 @@ def federate(
             from danlu import pipeline
             from danlu.pipeline.joined import FILE, files_of_clients
         if resume is not None:
-            if any((source, settings, target, test, config, name, chosen, private)):
-                raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
+            others = {
+                "new data": source,
+                "settings": settings,
+                "--target": target,
+                "--test": test,
+                "--config": config,
+                "--name": name,
+                "--private": private,
+                "options of the federation": chosen,
+            }
+            refuse_with(
+                others, "--resume continues a run with its own data and settings", "danlu federate --resume RUN"
+            )
             _ended(pipeline.resume(resume, display=display, say=spoken))
         hidden = [] if private is None else pipeline.private_from(private)
         values: dict[str, Any] = pipeline.override(

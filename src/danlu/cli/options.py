@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from danlu.errors import ConfigError
 from danlu.files import check_there, is_url
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "is_setting",
     "is_there",
     "may_be_there",
+    "refuse_with",
 ]
 
 
@@ -87,3 +90,16 @@ Truth = Annotated[
 OwnRun = Annotated[Path, typer.Argument(help="The folder of a run.", callback=_run_there)]
 Run = Annotated[Path, typer.Argument(help="The folder of a run, or of a saved model.", callback=_run_there)]
 TestData = Annotated[str | None, typer.Option(help="A file of test rows.", callback=is_there)]
+
+
+def refuse_with(given: Mapping[str, object], what: str, hint: str) -> None:
+    """Refuse the options of these that are given.
+
+    Raises:
+        ConfigError: with their names.
+    """
+    names = [
+        name for name, value in given.items() if value is not None and value is not False and value not in ([], (), {})
+    ]
+    if names:
+        raise ConfigError(f"{what}; received {', '.join(names)} with it", hint=hint)

@@ -11,7 +11,7 @@ import typer
 
 from danlu import processes
 from danlu.cli.names import OWN
-from danlu.cli.options import Allow, TestData, is_setting, may_be_there
+from danlu.cli.options import Allow, TestData, is_setting, may_be_there, refuse_with
 from danlu.cli.part import check_by_itself, taking_part
 from danlu.cli.workers import Cpus, Gpus, On, WorkerCount, train_there, workers_of
 from danlu.errors import ConfigError
@@ -99,15 +99,28 @@ def train(
             option = "--dry-run" if dry_run else "--from"
             raise ConfigError(f"{option} is done by one process; expected no --on or --workers with it")
         result: TrainResult | CrossValidation
-        given: tuple[object, ...]
+        others = {
+            "--target": target,
+            "--test": test,
+            "--folds": folds,
+            "--repeats": repeats,
+            "--ensemble": ensemble,
+            "--private": private,
+            "--config": config,
+            "--dry-run": dry_run,
+            **dict.fromkeys(context.meta.get(OWN, {}), True),
+        }
         if begin_with is not None and resume is None:
-            given = (target, test, folds, repeats, ensemble, private, config, dry_run, allow, context.meta.get(OWN))
-            if source is None or any(given):
+            if source is None:
                 raise ConfigError(
-                    "--from goes on from a run with its own columns, network and settings; expected new rows, "
-                    "and settings such as trainer.epochs=5",
+                    "--from goes on from a run with new rows; expected a file or a folder with them",
                     hint="danlu train --from RUN new.csv",
                 )
+            refuse_with(
+                {**others, "--allow": allow},
+                "--from goes on from a run with its own columns, network and settings",
+                "leave it out; a setting such as trainer.epochs=5 may be given",
+            )
             check_by_itself("--from")
             result = pipeline.train_on(
                 begin_with,
@@ -120,23 +133,8 @@ def train(
                 say=spoken,
             )
         elif resume is not None:
-            given = (
-                begin_with,
-                source,
-                settings,
-                target,
-                test,
-                folds,
-                repeats,
-                ensemble,
-                private,
-                config,
-                name,
-                dry_run,
-                context.meta.get(OWN),
-            )
-            if any(given):
-                raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
+            more = {"--from": begin_with, "new data": source, "settings": settings, **others, "--name": name}
+            refuse_with(more, "--resume continues a run with its own data and settings", "danlu train --resume RUN")
             if crew is not None and crew.on_ray and not pipeline.is_crossed(resume):
                 raise typer.Exit(train_there(crew, source=None, name=None, runs=runs, resume=resume))
             result = pipeline.resume(resume, display=display, allow=allow or (), say=spoken, workers=crew)

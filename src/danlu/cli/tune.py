@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danlu.cli.names import OWN
-from danlu.cli.options import Allow, TestData, is_setting, may_be_there
+from danlu.cli.options import Allow, TestData, is_setting, may_be_there, refuse_with
 from danlu.cli.workers import Cpus, Gpus, On, WorkerCount, workers_of
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
@@ -76,21 +76,22 @@ def tune(
             from danlu.tuning.tune import BATCH, tune_from
         crew = workers_of(on, workers, cpus, gpus)
         if resume is not None:
-            given = (
-                source,
-                settings,
-                target,
-                trials,
-                minutes,
-                metric,
-                storage,
-                test,
-                config,
-                name,
-                context.meta.get(OWN),
-            )
-            if find_lr or find_batch_size or any(each is not None and each != {} for each in given):
-                raise ConfigError("--resume goes on with a search and its own settings; expected no others with it")
+            given = {
+                "new data": source,
+                "settings": settings,
+                "--target": target,
+                "--trials": trials,
+                "--minutes": minutes,
+                "--metric": metric,
+                "--storage": storage,
+                "--test": test,
+                "--config": config,
+                "--name": name,
+                "--find-lr": find_lr,
+                "--find-batch-size": find_batch_size,
+                **dict.fromkeys(context.meta.get(OWN, {}), True),
+            }
+            refuse_with(given, "--resume goes on with a search and its own settings", "danlu tune --resume RUN")
             tuned = tuning.resume(resume, display=display, say=_say, allow=allow or (), workers=crew)
         else:
             if source is not None and is_setting(source):

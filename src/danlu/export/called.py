@@ -18,7 +18,7 @@ from danlu.rl.acting import Acting
 from danlu.tasks import BeamSearch, NextToken
 from danlu.trained import Trained
 
-__all__ = ["function_of", "tried"]
+__all__ = ["answers_rows", "function_of", "tried"]
 
 _FUNCTIONS: dict[type, Callable[[Trained], Function]] = {
     Acting: policy,
@@ -26,6 +26,11 @@ _FUNCTIONS: dict[type, Callable[[Trained], Function]] = {
     NextToken: generator,
     Painting: drawing,
 }
+
+
+def answers_rows(trained: Trained) -> bool:
+    """Whether a file of the model answers rows: others write, act or draw."""
+    return not isinstance(trained.head, tuple(_FUNCTIONS))
 
 
 def function_of(trained: Trained) -> Function | None:

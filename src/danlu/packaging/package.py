@@ -18,6 +18,7 @@ import numpy as np
 import danlu
 from danlu.errors import ConfigError
 from danlu.export import export
+from danlu.export.called import answers_rows
 from danlu.export.kinds import kind_of
 from danlu.export.runtime import needed
 from danlu.files import whole_folder
@@ -28,11 +29,7 @@ __all__ = ["Packaged", "package"]
 
 _TEMPLATES = Path(__file__).with_name("template")
 _NEEDS = ("fastapi", "numpy", "onnxruntime", "uvicorn")
-_BESIDE = {
-    **dict.fromkeys(("text", "language", "translation"), "a tokenizer"),
-    "sound": "a decoder of recordings",
-    "agent": "an environment",
-}
+_BESIDE = {"text": "a tokenizer", "sound": "a decoder of recordings"}
 _PLAIN_MEMORY = 192  # MiB of Python and onnxruntime
 
 
@@ -84,6 +81,11 @@ def package(model: Trained | str | Path, path: str | Path | None = None, *, lice
     if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already", hint="remove it, or name another folder with -o")
     trained: Trained = model if isinstance(model, Trained) else load_model(model)
+    if not answers_rows(trained):
+        raise ConfigError(
+            f"the server of a package answers rows, and this is a model for {trained.purpose}",
+            hint="danlu export RUN writes its file; danlu serve RUN answers for it",
+        )
     if trained.kind in _BESIDE:
         raise ConfigError(
             f"a model for {trained.purpose} needs {_BESIDE[trained.kind]} beside its file, which the server of a package does not have",
