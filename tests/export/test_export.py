@@ -36,7 +36,7 @@ ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden"
-TABLES = ["version-2/quantity", "version-3/table", "version-3/table-blend"]
+TABLES = ["version-2/quantity", "version-3/table", "version-3/table-blend", "version-3/table-card"]
 
 ALONE = """
 import csv, json, sys

@@ -63,6 +63,7 @@ NETS: dict[str, tuple[Layer, Any]] = {
     "remat": (nn.Remat(nn.TransformerBlock(2, 6)), (6, 4)),
     "resnet": (nn.ResNet(3, 18, width=2), (32, 32, 3)),
     "resnet 50": (nn.ResNet(3, 50, "cifar", width=2), (8, 8, 2)),
+    "scorecard": (nn.Scorecard(3, (3, -1, -1), 2, (4, 30)), {"numeric": (4,), "categorical": (2,)}),
     "sublayer": (nn.Sublayer(nn.FeedForward(6), dropout=0.1), (6, 4)),
     "tabular": (nn.TabularNet(3, (4, 30), members=2, width=5, depth=2), {"numeric": (4,), "categorical": (2,)}),
     "text cnn": (nn.TextCNN(9, 3, dim=4, filters=3), MASKED),
@@ -75,7 +76,8 @@ NETS: dict[str, tuple[Layer, Any]] = {
 }  # fmt: skip
 WHOLE = {"bert", "bert of tokens", "bilstm", "char rnn", "gpt", "gpt rotary", "lora", "text cnn", "transformer"}
 BY_VJP = {"Blend", "Ensemble", "Forecaster", "Frozen", "Fusion", "LoRA", "TabularNet", "NumericEmbedding", "CategoricalEmbedding",
-          "RandomFlip", "RandomErase", "RandomColor", "RandomAffine", "RandomChoice", "Rescale", "Remat"}  # fmt: skip
+          "RandomFlip", "RandomErase", "RandomColor", "RandomAffine", "RandomChoice", "Rescale", "Remat",
+          "Scorecard"}  # fmt: skip
 
 
 def _input(name: str, rows: int = 2) -> Any:

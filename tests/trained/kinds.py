@@ -290,6 +290,8 @@ KINDS = {
                      {"model": {"members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
     "table-blend": Kind(lambda folder: _table(folder, classes=True), "asked.csv", "price",
                         {"model": {"kind": "blend", "members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
+    "table-card": Kind(lambda folder: _table(folder, classes=True), "asked.csv", "price",
+                       {"model": {"kind": "scorecard"}, "trainer": _TRAINER, "scorecard": {"compare": False}}),
     "image": Kind(_images, "asked.npy", "", _PICTURES),
     "rows": Kind(_whole, "asked.csv", "", {
         "synthesize": {"model": "autoregressive"}, "trainer": _TRAINER, "model": {"width": 8, "depth": 1}}),

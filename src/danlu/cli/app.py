@@ -27,6 +27,7 @@ from danlu.cli.replay import replay
 from danlu.cli.report import report
 from danlu.cli.runs import runs
 from danlu.cli.sample import sample
+from danlu.cli.scorecard import scorecard
 from danlu.cli.serve import serve
 from danlu.cli.show import show
 from danlu.cli.sign import sign
@@ -107,6 +108,7 @@ for command in (
     sign,
     compare,
     explain,
+    scorecard,
     similar,
     slices,
     stress,

@@ -140,6 +140,40 @@ class NumericScaler:
             out[start : start + _SLAB, len(self.center) :] = np.isnan(slab[:, self.indicators])
         return out
 
+    def unscaled(self, column: int, value: float) -> float:
+        """The number that is scaled to this value, as short as it can be written.
+
+        Example:
+            >>> scaler = NumericScaler.fit(np.array([[1.0], [2.5], [7.0]]))
+            >>> scaler.unscaled(0, scaler.transform(np.array([[2.5]]))[0, 0])
+            2.5
+        """
+        whole = self._inverse(column, value)
+        short = (float(f"{whole:.{digits}g}") for digits in range(1, 17))
+        return next((each for each in short if self._one(column, each) == np.float32(value)), whole)
+
+    def between(self, column: int, low: float, high: float) -> float:
+        """The scaled value of a short number above ``low`` and at most ``high``, which are scaled."""
+        middle = (self._inverse(column, low) + self._inverse(column, high)) / 2
+        tried = (self._one(column, float(f"{middle:.{digits}g}")) for digits in range(1, 17))
+        return float(next((each for each in tried if np.float32(low) < each <= np.float32(high)), high))
+
+    def _one(self, column: int, value: float) -> np.float32:
+        return np.float32(self._scaled(np.array([[value]]), slice(column, column + 1))[0, 0])
+
+    def _inverse(self, column: int, value: float) -> float:
+        """The number that is scaled to this value; that in the middle, where all are."""
+        if self.scaling == "quantile":
+            start, end = self.offsets[column : column + 2]
+            return float(np.interp(value, self.scores[start:end], self.knots[start:end]))
+        if self.smooth[column]:
+            value = value / np.sqrt(max(1 - (value / 3) ** 2, 1e-12))
+        return (
+            float(value / self.scale[column] + self.center[column])
+            if self.scale[column]
+            else float(self.center[column])
+        )
+
     def bins(self, count: int) -> np.ndarray:
         """Edges of ``count`` quantile bins of each output column, ``(width, count + 1)`` float32, not decreasing.
 

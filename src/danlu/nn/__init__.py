@@ -55,6 +55,7 @@ from danlu.nn.recurrent import (
 from danlu.nn.remat import Remat
 from danlu.nn.reshape import Reshape
 from danlu.nn.rms_norm import RMSNorm
+from danlu.nn.scorecard import Scorecard
 from danlu.nn.similarity import SumOfParts, UnitLength
 from danlu.nn.spectral_norm import SpectralNorm
 from danlu.nn.squeeze_excite import SqueezeExcite
@@ -158,6 +159,7 @@ __all__ = [
     "Rescale",
     "Reshape",
     "Residual",
+    "Scorecard",
     "Segments",
     "Sequential",
     "SimpleRNN",

@@ -157,7 +157,8 @@ class ModelConfig(Blueprint):
 
     Args:
         kind: of a table: ``"blend"`` puts gradient boosting and a linear model beside the network, each with the weight with which
-            they predict rows best that none of them learnt from; ``"network"`` is the network alone. None is a blend where there
+            they predict rows best that none of them learnt from; ``"network"`` is the network alone; ``"scorecard"`` are points that add up
+            (see the settings ``scorecard``). None is a blend where there
             are such rows in memory.
         members, width, depth, dropout: of one network; for images only ``width`` is used.
         ensemble: how many networks are trained side by side, from different seeds; their mean is the model, and their disagreement

@@ -21,6 +21,7 @@ from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate.compare import Comparison, compare
 from danlu.nn.ensemble import Ensemble
+from danlu.nn.scorecard import Scorecard
 from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.branched import CONTINUED, is_continued
 from danlu.pipeline.config import TrainConfig, config_from
@@ -147,6 +148,8 @@ def _check(run: RunDirectory, config: TrainConfig, old: Trained) -> None:
         what = f"a model for {old.purpose}"
     elif crosses(config) or old.provenance.get("folds"):
         what = "a cross-validation, which is several models"
+    if isinstance(old.network, Scorecard):
+        what = "a scorecard, whose points are no weights to go on from"
     if config.trainer.snapshots is not None or int(old.provenance.get("snapshots") or 1) > 1:
         what = "a model of snapshots"
     if old.head.needs or old.provenance.get("sensitive"):

@@ -232,7 +232,7 @@ def check_fits(config: TrainConfig) -> None:
         ConfigError: see above.
     """
     wrong = {
-        "model.kind": config.model.kind == "blend",
+        "model.kind": config.model.kind in ("blend", "scorecard"),
         "model.ensemble": config.model.ensemble is not None,
         "trainer.snapshots": config.trainer.snapshots is not None,
         "trainer.minutes": config.trainer.minutes is not None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,24 +34,27 @@ from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, SchemaError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.evaluate.intervals import figure
+from danlu.evaluate.judgement import Judgement
 from danlu.explained import Asked, Explained, explain_table
+from danlu.nn.scorecard import Scorecard
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.pipeline.agreed import agreed_encoders
 from danlu.pipeline.background import drawn
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.converted import as_parquet, is_plain_text, is_streamed
 from danlu.pipeline.divided import HELD, together_of
-from danlu.pipeline.domain import Beside, Option
+from danlu.pipeline.domain import Beside, Option, Simple
 from danlu.pipeline.joined import FILE, files_of_clients, joined_files
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.owners import Owners, column_of
 from danlu.pipeline.private import Looks
+from danlu.pipeline.scorecards import CARD, default_beside, finished_card, is_card, plan_card, with_card
 from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
 from danlu.pipeline.sheets import audit_source, quick_audit, quick_audit_of_sample, sheet_of
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.privacy import Ledger
-from danlu.tasks import Fair, Recipe, fold_numbers, folds_for, plan_for
-from danlu.trained import Read, Say, Trained
+from danlu.tasks import CardSettings, Fair, Recipe, fold_numbers, folds_for, plan_for
+from danlu.trained import Learned, Read, Say, Trained
 from danlu.trained.sensitive import column_of as sensitive_column
 from danlu.trained.sensitive import sliced_columns
 
@@ -84,10 +87,15 @@ class Tables(Labelled):
         "imbalance.*",
         "model.*",
         "private.*",
+        "scorecard.*",
         "split.*",
         "trainer.adversarial|loss|minutes|snapshots",
     )
-    sections: ClassVar[Mapping[str, type[Blueprint]]] = {**Labelled.sections, "fairness": Fair}
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {
+        **Labelled.sections,
+        "fairness": Fair,
+        "scorecard": CardSettings,
+    }
     options = (
         *Labelled.options,
         SENSITIVE,
@@ -101,11 +109,12 @@ class Tables(Labelled):
     beside = (
         Beside(
             "trainer.minutes",
-            lambda config: config.model.kind != "network",
-            "more networks and trees join a blend, and model.kind=network is none",
+            lambda config: config.model.kind in (None, "blend"),
+            "more networks and trees join a blend, and this model is none",
         ),
         *Labelled.beside,
         *GROUPED,
+        *CARD,
     )
     instead: ClassVar[Mapping[str, str]] = {
         "data.time": "to test on the latest rows: split.method=time split.column=COLUMN; to forecast: --forecast COLUMN",
@@ -123,9 +132,15 @@ class Tables(Labelled):
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         files = files_of_clients(source)
-        return super().next_steps(trained, run, str(files[0]) if files else source)
+        more = (("scorecard", run),) if isinstance(trained.network, Scorecard) else ()
+        return (*super().next_steps(trained, run, str(files[0]) if files else source), *more)
 
     def for_trial(self, config: TrainConfig) -> TrainConfig:
+        if is_card(config):
+            raise ConfigError(
+                "danlu tune looks for better settings of networks, and a scorecard has none of these",
+                hint="train it with other settings: scorecard.bins=5, scorecard.share=0.1",
+            )
         return config.with_setting("model.kind", "network").with_setting("trainer.minutes", None)
 
     def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
@@ -153,6 +168,8 @@ class Tables(Labelled):
         return super().plan(config, prepared)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        if is_card(config):
+            return plan_card(config, prepared)
         chosen = config.decided("members", "width", "depth", "dropout", "loss")
         if prepared.folds is not None:
             chosen["folds"] = int(prepared.folds.max()) + 1
@@ -162,6 +179,14 @@ class Tables(Labelled):
             few = {"members": 1, "width": 32, "depth": 1, "dropout": 0.0, "numeric": _FEW_NUMBERS}
             chosen = {**few, "average": "ema", **chosen}
         return plan_for(prepared.encoder, prepared.target, prepared.rows["train"], **chosen)
+
+    def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
+        own = functools.partial(super().learn, config, prepared, plan, **how)
+        return finished_card(config, prepared, own) if is_card(config) else own()
+
+    def simple(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, ours: Any) -> Iterable[Simple]:
+        yield from super().simple(config, prepared, trained, ours)
+        yield from default_beside(config, prepared, trained, ours)
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
         encoder, target = trained.encoder, trained.head.target
@@ -205,6 +230,9 @@ class Tables(Labelled):
         more = () if prepared.sensitive is None else prepared.sensitive.names
         found = sliced_columns(prepared.shown, prepared.schema, prepared.target.name, more)
         return found if found.width else None  # of texts alone there are no slices
+
+    def report(self, prepared: PreparedRows, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
+        return with_card(super().report(prepared, trained, judgement), trained)
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         if prepared.shown is None:
@@ -300,7 +328,11 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         )
     if together is None and not said:
         notices += leakage(frame.select([*seen, name]), split)
-    count = 1 if owners is not None or config.private.on else _folds(config, len(split.train) + len(split.validation))
+    count = (
+        1
+        if owners is not None or config.private.on or is_card(config)
+        else _folds(config, len(split.train) + len(split.validation))
+    )
     folds, refold, description = None, None, split.description
     if count > 1:
         split = dataclasses.replace(split, train=np.union1d(split.train, split.validation), validation=split.train[:0])

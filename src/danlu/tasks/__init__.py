@@ -12,6 +12,7 @@ from danlu.tasks.multilabel import Tags
 from danlu.tasks.private import PrivateTraining
 from danlu.tasks.quantiles import Quantiles
 from danlu.tasks.recipe import Recipe, recipe
+from danlu.tasks.scorecard import CardSettings
 from danlu.tasks.segmentation import Masks, Segmentation, segmentation_recipe
 from danlu.tasks.sequence import sequence_recipe
 from danlu.tasks.text import text_recipe
@@ -23,6 +24,7 @@ __all__ = [
     "Augment",
     "BeamSearch",
     "Boxes",
+    "CardSettings",
     "Detection",
     "Fair",
     "Forecast",

@@ -35,7 +35,7 @@ from danlu.trained import HeldOut, Learned, Trained
 
 __all__ = ["KINDS", "Imbalance", "learn", "lesson_of", "plan_for"]
 
-KINDS = ("blend", "network")
+KINDS = ("blend", "network", "scorecard")
 """The kinds of models of a table."""
 
 
@@ -126,6 +126,7 @@ def learn(
     penalty: Penalty | None = None,
     adversarial: float | None = None,
     initial: Sequence[tuple[Any, Any]] | None = None,
+    finish: Callable[[Trained], Trained] | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -140,14 +141,15 @@ def learn(
         sample: encoded rows of a stream, from which the bins of a table's numeric columns are set.
         imbalance: what to do about rare classes.
         answers: how probabilities are calibrated and decisions made.
-        kind: ``"network"``; of a table also ``"blend"``, the network beside gradient boosting and a linear model (see
-            :mod:`danlu.tasks.blend`); None is a blend where there can be one.
+        kind: ``"network"`` or ``"scorecard"``, which is one; of a table also ``"blend"``, the network beside gradient boosting and a
+            linear model (see :mod:`danlu.tasks.blend`); None is a blend where there can be one.
         budget: how long the blend goes on with more networks and trees; None ends with the first of each.
         counts: how often each row that is held out counts, see :class:`~danlu.trained.HeldOut`.
         penalty: on the distance of groups of rows, which only a network is trained with; None has none.
         adversarial: trains on the worst change of each input of this size, of pictures as a share of their range; None on the inputs
             as they are.
         initial: the parameters and the state that each network begins with; None draws them.
+        finish: what is done to the trained model before it answers the rows that are held out.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
@@ -169,7 +171,8 @@ def learn(
             "a penalty on groups is a part of what a network is trained by; the other parts of a blend have none",
             hint="model.kind=network, or fairness.mitigate=reweigh",
         )
-    hindered = _hindered(encoder, plan, imbalance, labels) if kind != "network" else ""
+    alone = kind in ("network", "scorecard")
+    hindered = "" if alone else _hindered(encoder, plan, imbalance, labels)
     if hindered and (kind == "blend" or budget is not None):
         asked = "model.kind is 'blend'" if budget is None else f"trainer.minutes is {budget.minutes:g}"
         raise ConfigError(
@@ -197,12 +200,13 @@ def learn(
     else:
         fitted = plan.cross_fit(data, folds, initial=starts, **settings)
     model = Trained(fitted.model, fitted.params, fitted.state, encoder, answers.head(target))
+    model = model if finish is None else finish(model)
     known = _held_out(model, held, folds, counts)
     learned = Learned(model, fitted, known, (f"the network alone, no blend: {hindered}",) if hindered else ())
     if plan.snapshots > 1:
         learned = with_best_snapshots(learned, held, folds)
         model = learned.model
-    if given is not None and kind != "network" and not hindered and fitted.stopped_by is None:
+    if given is not None and not alone and not hindered and fitted.stopped_by is None:
         learnt, others = (_even(imbalance, target, part, given[1]) for part in (given, held))
         parts = divided(target, learnt, None if folds is not None else others, folds, seed=seed)
         if budget is None:

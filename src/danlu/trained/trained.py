@@ -33,6 +33,7 @@ from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 from danlu.nn.masked import Masked
 from danlu.nn.quantized import Quantized
+from danlu.nn.scorecard import Scorecard
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.head import pieces
 from danlu.trained.read import Read, Reader, Say, reading, warn
@@ -359,7 +360,8 @@ class Trained:
             predictions=_named(self.head.beside(answers, truth, rows), names, self.head.lines(answers)),
             counted=self.head.counted,
         )
-        return dataclasses.replace(found, name="the blend") if isinstance(self.network, Blend) else found
+        name = {Blend: "the blend", Scorecard: "the scorecard"}.get(type(self.network))
+        return found if name is None else dataclasses.replace(found, name=name)
 
     def evaluate(
         self,

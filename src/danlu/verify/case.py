@@ -68,6 +68,7 @@ _MODULES = (
     "recommending",
     "bandits",
     "uplift",
+    "scorecards",
     "segments",
     "attacks",
     "modalities",

@@ -21,6 +21,7 @@ from mutations import (
     optimizers,
     pretraining,
     recommending,
+    scorecards,
     secure,
     segments,
     starts,
@@ -52,6 +53,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         bandits,
         segments,
         uplift,
+        scorecards,
     )
     for mutation in room.MUTATIONS
 )

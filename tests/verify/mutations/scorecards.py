@@ -1,0 +1,30 @@
+"""Scorecards."""
+
+from __future__ import annotations
+
+from mutations.mutation import of
+
+MUTATIONS = [
+    *of(
+        "evaluate/binning.py",
+        ("evidence-of-shares-of-rows", "(parts[:, 1] / whole[1])", "(parts[:, 1] / whole.sum())", "scorecard.evidence"),
+        ("information-without-the-bad", "(shares[:, 0] - shares[:, 1]) @", "shares[:, 0] @", "scorecard.evidence"),
+        (
+            "no-pooling",
+            "sign * block[2] * blocks[-1][1] <= sign",
+            "sign * block[2] * blocks[-1][1] > sign",
+            "scorecard.bins",
+        ),
+    ),
+    *of(
+        "nn/scorecard.py",
+        ("edges-exclusive", 'None] >= held["edges"]', 'None] > held["edges"]', "layer.scorecard"),
+        (
+            "negative-weights",
+            'jnp.maximum(jnp.asarray(params["weight"]), 0.0)',
+            'jnp.asarray(params["weight"])',
+            "layer.scorecard",
+        ),
+        ("missing-as-the-median", 'jnp.where(lost, held["missing"], value)', "value", "layer.scorecard"),
+    ),
+]
