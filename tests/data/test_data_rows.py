@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from danlu.data import check_frame, infer_schema, read_table
-from danlu.data.rows import Cells, Fresh, RowEncoder, category_cells, number_cells
+from danlu.data.format import Format
+from danlu.data.rows import Cells, Fresh, RowEncoder, Written, category_cells, number_cells
 from danlu.errors import ArtifactError, DataError, SchemaError
 
 ROWS = 200
@@ -189,3 +190,39 @@ def test_records_are_checked_as_those_of_other_tables(people: Any) -> None:
         encoder.rows([record, {**record, "age": "31"}], say=print)
     with pytest.raises(SchemaError, match="the number 1970 as 'born'; expected a date as a text"):
         encoder.rows([{**record, "born": 1970}], say=print)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["626e3", "110e3", "905e3"], None),
+        (["3.51e+03", "2.16e-04", "6.78e+00"], None),
+        (["0.5", "2e-07", "3"], ["0.5", "2e-07", "3"]),
+        ([repr(1 / 3), repr(2 / 7), "4.0"], [repr(1 / 3), repr(2 / 7), "4"]),
+        (["9007199254740", "17", "123456789012"], None),
+    ],
+)
+def test_exponents_and_long_numbers_are_written_as_they_were(texts: list[str], expected: list[str] | None) -> None:
+    values = np.array([float(text) for text in texts])
+    written = Written.of(pl.Series(texts), pl.Series(values), Format())
+    assert written.values(values).to_list() == (expected or texts)
+
+
+def test_each_way_to_write_a_missing_value_comes_as_often() -> None:
+    raw = pl.Series(["1", "NA", "?", None, "NA", "NA", "7"] * 40)
+    written = Written.of(raw, raw.cast(pl.Float64, strict=False), Format())
+    gone = np.where(np.arange(4000) % 2, np.nan, 5.0)
+    made = written.values(gone, np.random.default_rng(0)).to_list()
+    assert made[::2] == ["5"] * 2000
+    shares = [made[1::2].count(mark) / 2000 for mark in ("NA", "?", None)]
+    assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.04)
+    assert written.values(gone[:2]).to_list() == ["5", "NA"]
+
+
+def test_whole_numbers_stay_whole_however_large() -> None:
+    values = np.random.default_rng(0).integers(10**9, 10**12, 200).astype(float)
+    cells = number_cells(values)
+    code, place, _ = cells.encode(values)
+    found = cells.decode(code, (place + 0.1234567) % 1)
+    assert (found == np.rint(found)).all()
+    assert values.min() <= found.min() <= found.max() <= values.max()

@@ -262,8 +262,8 @@ def grid_of(unique: np.ndarray) -> tuple[float, float]:
         if np.all(np.abs(scaled - whole) <= 1e-9 * np.maximum(np.abs(scaled), 1)):
             step = int(np.gcd.reduce(np.diff(whole.astype(np.int64))))
             cells = (whole[-1] - whole[0]) / step
-            # A grid so fine that few of its places are taken is no count of anything.
-            return (origin, step / 10.0**digits) if cells <= 1e9 else (origin, 0.0)
+            # A grid so fine that few of its places are taken is no count of anything; but whole numbers stay whole.
+            return (origin, step / 10.0**digits) if cells <= 1e9 or not digits else (origin, 0.0)
     return origin, 0.0
 
 

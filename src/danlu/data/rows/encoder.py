@@ -86,6 +86,11 @@ class RowEncoder:
                 )
             )
             written[column.name] = Written.of(own, of_all, column.format)
+            if seen is not None and written[column.name].marks:  # how often each was there is private
+                marks = written[column.name].marks
+                written[column.name] = dataclasses.replace(
+                    written[column.name], missing=min(marks), marks=dict.fromkeys(sorted(marks), 1 / len(marks))
+                )
             if column.used:
                 continue
             if column.kind == "identifier":
@@ -200,7 +205,7 @@ class RowEncoder:
                 number = isinstance(one, float)
                 values = written.values(np.full(len(cell), one) if number else [one] * len(cell))
             else:
-                values = written.values(found[name])
+                values = written.values(found[name], np.random.default_rng([seed, 9, number]))
             columns.append(values.alias(name))
         return pl.DataFrame(columns)
 

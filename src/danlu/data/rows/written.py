@@ -31,8 +31,9 @@ _CLOCKS = (
 )
 _ZONES = ("", "Z", "+00:00")
 _LOOKED = 2000  # texts by which a form is found
+_FINE = 15  # digits after the decimal mark from which numbers are written as programs do
 _NUMBER = re.compile(
-    r"^(?P<before>\D*?)(?P<sign>-?)(?P<digits>(?:(?<![^\W\d_])[.,])?\d(?:[\d.,'’\s]*\d)?\.?)(?P<after>\D*)$"
+    r"^(?P<before>\D*?)(?P<sign>-?)(?P<digits>(?:(?<![^\W\d_])[.,])?\d(?:[\d.,'’\s]*\d)?\.?)(?P<after>[eE][+-]?\d+|\D*)$"
 )
 
 
@@ -42,8 +43,11 @@ class Written:
 
     Attributes:
         dtype: the type of the column as it was read: ``"String"`` of a text file.
-        missing: how a missing value is written.
+        missing: how a missing value is written, of several ways the most usual one.
+        marks: the share of each way, where there are several.
         decimals: digits after the decimal mark, at most; −1 is as many as a number has.
+        form: ``"e"`` if every number has an exponent and these differ, ``"g"`` if some have one: ``decimals`` are then those of the
+            first factor, and all that count.
         fixed: whether all numbers have as many.
         decimal, group: the decimal mark, and what stands between thousands.
         before, after: what stands beside a number, such as ``"$"``.
@@ -54,6 +58,8 @@ class Written:
 
     dtype: str = "String"
     missing: str = ""
+    marks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    form: str = ""
     decimals: int = -1
     fixed: bool = False
     decimal: str = "."
@@ -69,26 +75,27 @@ class Written:
         """The form of a column, from its values as they are in the file (``raw``) and as they were read (``typed``)."""
         if raw.dtype != pl.String:
             return cls(str(raw.dtype))
-        gone = raw.filter(typed.is_null() & raw.is_not_null())
-        missing = str(gone.mode().sort()[0]) if len(gone) else ""
+        gone = Counter(raw.filter(typed.is_null()).fill_null("").sort().to_list())
+        marks = {mark: count / gone.total() for mark, count in gone.most_common()}
+        how: dict[str, Any] = {"missing": next(iter(marks), ""), "marks": marks if len(marks) > 1 else {}}
         both = pl.DataFrame({"raw": raw.str.strip_chars(), "typed": typed}).drop_nulls()
         texts = both["raw"].head(_LOOKED).to_list()
         if typed.dtype.is_numeric():
-            return cls._of_numbers(texts, both["typed"].head(_LOOKED).to_list(), format, missing)
+            return cls._of_numbers(texts, both["typed"].head(_LOOKED).to_list(), format, how)
         if typed.dtype.is_temporal():
             found = _pattern(both.head(_LOOKED), format)
-            return cls(missing=missing, pattern=found)
+            return cls(**how, pattern=found)
         names = both.with_columns(level=_texts(both["typed"])).group_by("level", "raw").len()
         names = names.sort("len", "raw", descending=[True, False]).unique("level", keep="first", maintain_order=True)
         spelt = {level: own for level, own in names.select("level", "raw").iter_rows() if level != own}
-        return cls(missing=missing, spelt=spelt)
+        return cls(**how, spelt=spelt)
 
     @classmethod
-    def _of_numbers(cls, texts: list[str], values: list[float], format: Format, missing: str) -> Written:
+    def _of_numbers(cls, texts: list[str], values: list[float], format: Format, how: Mapping[str, Any]) -> Written:
         mark = format.number.decimal or "."
         found = [(match, value) for match, value in zip(map(_NUMBER.match, texts), values, strict=True) if match]
         if not found:
-            return cls(missing=missing)
+            return cls(**how)
         parts = [match["digits"].rpartition(mark) for match, _ in found]
         shape = [(head, tail) if middle else (tail, "") for head, middle, tail in parts]
         marks = Counter(re.sub(r"\d", "", head)[:1] for head, _ in shape if re.search(r"\D", head))
@@ -100,13 +107,20 @@ class Written:
                 beside.setdefault((match["before"], match["after"]), []).append((len(tail), float(f"{scale:.9g}")))
         if not beside:
             beside = {("", ""): [(len(tail), 1.0) for _, tail in shape]}
+        powers = [after for _, after in beside if after[:1] in ("e", "E") and after[1:].strip("+-").isdigit()]
+        if len(powers) > 1 or (powers and len(beside) > 1):
+            every = len(powers) == len(beside)
+            digits = [len(tail) + (0 if every else len(head.strip("0"))) for head, tail in shape]
+            return cls(**how, form="e" if every else "g", decimals=max(digits)) if max(digits) <= _FINE else cls(**how)
         # Zero says nothing of the scale. Beside numbers of several scales all are written in the smallest one.
         scales = {pair: Counter(scale for _, scale in each).most_common(1)[0][0] for pair, each in beside.items()}
         scale = min(scales.values())
         pair = max((pair for pair in beside if scales[pair] == scale), key=lambda pair: len(beside[pair]))
         digits = [length - round(math.log10(scales[own] / scale)) for own, each in beside.items() for length, _ in each]
+        if max(digits) > _FINE:
+            return cls(**how)
         return cls(
-            missing=missing,
+            **how,
             decimals=max(*digits, 0),
             fixed=min(digits) == max(digits) and len(set(scales.values())) == 1,
             decimal=mark,
@@ -119,15 +133,24 @@ class Written:
     @property
     def places(self) -> int:
         """Digits after the decimal mark of the numbers themselves, below 0 of whole thousands; a large number where any may be."""
-        return 15 if self.decimals < 0 else self.decimals - round(math.log10(self.scale))
+        return 15 if self.decimals < 0 or self.form else self.decimals - round(math.log10(self.scale))
 
-    def values(self, found: Any) -> pl.Series:
+    def values(self, found: Any, rng: np.random.Generator | None = None) -> pl.Series:
         """Numbers, seconds since 1970 or texts as the column has them.
 
         Args:
             found: numbers (NaN is missing; of a date seconds) or texts (None is missing).
+            rng: draws how each missing value is written, where there are several ways; None takes the most usual one.
         """
-        if isinstance(found, np.ndarray) and found.dtype.kind == "f":
+        made = self._values(found)
+        if rng is None or not self.marks:
+            return made
+        gone = np.array([value is None for value in found]) if not _is_numbers(found) else np.isnan(found)
+        drawn = np.array(list(self.marks), object)[rng.choice(len(self.marks), len(made), p=[*self.marks.values()])]
+        return pl.Series(np.where(gone, drawn, made.to_numpy()), dtype=pl.String).replace("", None)
+
+    def _values(self, found: Any) -> pl.Series:
+        if _is_numbers(found):
             return self._dates(found) if self.pattern or self.dtype.startswith("Date") else self._numbers(found)
         texts = [None if each is None else self.spelt.get(each, each) for each in found]
         if self.dtype == "Boolean":
@@ -145,8 +168,10 @@ class Written:
         return self._text([None if np.isnan(each) else self._number(float(each)) for each in found])
 
     def _number(self, value: float) -> str:
-        if self.decimals < 0:
-            text = repr(value)
+        if self.form:
+            text = f"{value:.{self.decimals}{self.form}}".replace(".", self.decimal)
+        elif self.decimals < 0:
+            text = repr(value).removesuffix(".0")
         else:
             text = f"{abs(value) / self.scale:,.{self.decimals}f}"
             if not self.fixed and "." in text:
@@ -161,6 +186,10 @@ class Written:
         if self.dtype != "String":
             return moments.cast(_dtype(self.dtype))
         return self._text(_shown(moments, self.pattern).to_list())
+
+
+def _is_numbers(found: Any) -> bool:
+    return isinstance(found, np.ndarray) and found.dtype.kind == "f"
 
 
 def _dtype(name: str) -> Any:
