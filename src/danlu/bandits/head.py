@@ -1,4 +1,4 @@
-"""The head that chooses an action for a context, and the test of its choices on a log."""
+"""The head that chooses an action, or a page of them, for a context, and the test of its choices on a log."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.bandits.log import NamedLog
 from danlu.blueprint import setting
 from danlu.errors import ArtifactError
 from danlu.evaluate import Evidence
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Simple
-from danlu.evaluate.logged import Logged, sure_interval
+from danlu.evaluate.logged import DEPENDS, Logged, sure_interval
 from danlu.trained import Head
 from danlu.trained.head import namespace, out_shape_of
 
@@ -24,6 +25,7 @@ _SHOWN = 20  # actions whose values stand beside the answer
 _FEWEST = 30  # effective rows below which a value is called unknown
 _FAR = 4.0  # standard errors of the weights' mean from 1
 _LEAST = 1e-6  # of an estimated propensity
+_AGREED = {"place": "", "above": " and at all above them", "page": " and at all others"}
 
 
 def worth_of(raw: Any, share: bool, mean: float, std: float) -> Any:
@@ -46,6 +48,10 @@ class Choosing(Head):
     estimated propensities the values have the logits of what was logged behind them. The answers are ``{"value", "policy"}`` and then
     ``"logging"``, ``(rows, actions)``; the policy is 1 at the action that it chooses.
 
+    Of pages the outputs ``"value"`` have the logits of how much the places after the first are looked at behind the values of items, and
+    the answers are ``{"value", "looked", "order"}``: of each item at the first place, of each place, and the items in their order,
+    ``(rows, places)``; ``"logging"`` is ``(rows, places, actions)``.
+
     Args:
         actions: their names.
         action, reward, propensity: the columns.
@@ -54,6 +60,10 @@ class Choosing(Head):
         low, high: the ends of what a reward can be.
         estimated: whether the propensities are.
         best: the number of the action that is best if always the same is done, on the rows that were learnt from.
+        slate: the columns of pages and places, where there are pages.
+        places: of a page.
+        depends: what the reward of a place depends on; see :class:`~danlu.evaluate.logged.Logged`.
+        page: the numbers of the items of the page that is best if always the same is shown.
     """
 
     kind = "bandit"
@@ -71,6 +81,20 @@ class Choosing(Head):
     high: float = 1.0
     estimated: bool = False
     best: int = setting(default=0, minimum=0, integer=True)
+    slate: str = ""
+    places: int = setting(default=1, minimum=1, integer=True)
+    depends: str = setting(default="place", choices=DEPENDS)
+    page: tuple[int, ...] = ()
+
+    @property
+    def columns(self) -> NamedLog:
+        """Which column of a log is what."""
+        return NamedLog(self.action, self.reward, self.propensity, *self.slate.split(":"))
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model of rewards gives: of items, of places after the first, and of what was logged."""
+        return len(self.actions) * (1 + self.places * self.estimated) + self.places - 1
 
     @property
     def name(self) -> str:
@@ -85,17 +109,33 @@ class Choosing(Head):
         xp = namespace(values)
         worth = worth_of(values[..., :count], self.share, self.mean, self.std)
         preferred = likely(outputs["policy"]) if "policy" in outputs else worth
-        found = {"value": worth, "policy": (preferred.argmax(axis=-1)[:, None] == xp.arange(count)[None]) * 1.0}
+        logits = values[..., count + self.places - 1 :]
+        if self.places == 1:
+            found = {"value": worth, "policy": (preferred.argmax(axis=-1)[:, None] == xp.arange(count)[None]) * 1.0}
+        else:
+            looked = (0.5 * (1 + xp.tanh(values[..., count : count + self.places - 1] / 2))).mean(axis=1)
+            order = xp.argsort(-preferred, axis=-1, stable=True)[:, : self.places]
+            found = {
+                "value": worth,
+                "looked": xp.concatenate([xp.ones_like(looked[:, :1]), looked], axis=-1),
+                "order": order.astype(np.int32),
+            }
         if self.estimated:
-            found["logging"] = likely(values[..., count:])
+            shape = (*logits.shape[:-1], count) if self.places == 1 else (*logits.shape[:-1], self.places, count)
+            found["logging"] = likely(logits.reshape(shape))  # (rows[, places], actions)
         return found
 
     def frame(self, answers: Any, rows: Any = None) -> pl.DataFrame:
-        chosen = np.asarray(answers["policy"]).argmax(axis=1)
         values = np.asarray(answers["value"], np.float64)
+        if self.places == 1:
+            chosen = np.asarray(answers["policy"]).argmax(axis=1)[:, None]
+            names, looked = [self.action], np.ones((len(values), 1))
+        else:
+            chosen, looked = np.asarray(answers["order"]), np.asarray(answers["looked"], np.float64)
+            names = [f"{self.action} {place + 1}" for place in range(self.places)]
         columns: dict[str, Any] = {
-            self.action: [self.actions[each] for each in chosen],
-            f"expected {self.reward}": values[np.arange(len(values)), chosen],
+            **{name: [self.actions[each] for each in chosen[:, place]] for place, name in enumerate(names)},
+            f"expected {self.reward}": (np.take_along_axis(values, chosen, axis=1) * looked).sum(axis=1),
         }
         if len(self.actions) <= _SHOWN:
             columns |= {
@@ -106,27 +146,38 @@ class Choosing(Head):
     def evidence(self, answers: Any, truth: Any) -> Logged:
         action = np.asarray(truth["action"])
         if self.estimated:
-            known = np.take_along_axis(answers["logging"], np.maximum(action, 0)[:, None], axis=1)[:, 0]
+            known = np.take_along_axis(answers["logging"], np.maximum(action, 0)[..., None], axis=-1)[..., 0]
             propensity = np.where(action < 0, 1.0, np.maximum(known, _LEAST))
         else:
             propensity = np.asarray(truth["propensity"], np.float64)
-        return Logged(
-            action,
-            np.asarray(truth["reward"], np.float64),
-            propensity,
-            np.asarray(answers["value"], np.float64),
-            np.asarray(answers["policy"], np.float64),
-        )
+        values = np.asarray(answers["value"], np.float64)
+        if self.places == 1:
+            policy = np.asarray(answers["policy"], np.float64)
+        else:
+            values = values[:, None] * np.asarray(answers["looked"], np.float64)[..., None]  # (rows, places, actions)
+            policy = self._pages(np.asarray(answers["order"]))
+        return Logged(action, np.asarray(truth["reward"], np.float64), propensity, values, policy, depends=self.depends)
+
+    def _pages(self, order: np.ndarray) -> np.ndarray:
+        """Pages of items as a policy, ``(…, places, actions)``."""
+        return (order[..., None] == np.arange(len(self.actions))) * 1.0
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
         """How much the log can tell of the policy."""
         if not isinstance(evidence, Logged):
             return ()
         effective, rows, found = evidence.effective_rows, len(evidence), []
-        found.append(
-            f"the policy does what was logged in {int((evidence.weights > 0).sum()):,} of {rows:,} rows, which with their weights tell "
-            f"as much as {effective:,.0f} rows of its own would"
-        )
+        if self.places > 1:
+            agreed, there = evidence.by_place[~evidence.absent] > 0, evidence.depends
+            found.append(
+                f"the policy shows what was logged at {int(agreed.sum()):,} of {agreed.size:,} places of {rows:,} pages"
+                f"{_AGREED[there]}, which with their weights tell as much as {effective:,.0f} pages of its own would"
+            )
+        else:
+            found.append(
+                f"the policy does what was logged in {int((evidence.weights > 0).sum()):,} of {rows:,} rows, which with their weights tell "
+                f"as much as {effective:,.0f} rows of its own would"
+            )
         if effective < _FEWEST:
             found.append(
                 f"fewer than {_FEWEST} such rows: the log hardly shows what this policy would do, and its value is not known from it"
@@ -155,6 +206,19 @@ class Choosing(Head):
             return
         count = len(self.actions)
         yield Simple("the logging policy", evidence.following(None), constant=False)
+        if self.places > 1:
+            yield Simple(
+                "always the same page",
+                evidence.following(self._pages(np.asarray(self.page))),
+                constant=False,
+                notes=(
+                    f"of the items that are best on the training rows: {', '.join(self.actions[i] for i in self.page)}",
+                ),
+            )
+            left = np.where(evidence.action < 0, 0.0, 1 / (count - np.arange(self.places)))
+            given = None if self.depends == "place" else left
+            yield Simple("pages at random", evidence.following(np.full(count, 1 / count), given), constant=False)
+            return
         yield Simple(
             f"always {self.actions[self.best]!r}",
             evidence.following(np.eye(count)[self.best]),
@@ -164,25 +228,33 @@ class Choosing(Head):
         yield Simple("actions at random", evidence.following(np.full(count, 1 / count)), constant=False)
 
     def beside(self, answers: Any, truth: Any, rows: Any = None) -> pl.DataFrame:
-        names = np.array([*self.actions, ""])[np.asarray(truth["action"])]
         log: Logged = self.evidence(answers, truth)
-        return self.frame(answers, rows).with_columns(
-            pl.Series(f"logged {self.action}", names.tolist()).replace("", None),
-            pl.Series(f"logged {self.reward}", log.reward),
-            pl.Series("propensity", log.propensity),
-            pl.Series("weight", log.weights),
-        )
+        action, reward, propensity = (part.reshape(len(log), -1) for part in (log.action, log.reward, log.propensity))
+        logged = np.array([*self.actions, "", ""])[action]  # (rows, places)
+        columns: dict[str, Any] = {}
+        for place, end in enumerate([""] if self.places == 1 else [f" {place + 1}" for place in range(self.places)]):
+            columns |= {
+                f"logged {self.action}{end}": pl.Series(logged[:, place].tolist()).replace("", None),
+                f"logged {self.reward}{end}": reward[:, place],
+                f"propensity{end}": propensity[:, place],
+                f"weight{end}": log.by_place[:, place],
+            }
+        return self.frame(answers, rows).with_columns(**columns)
 
     def check(self, network: Any, encoder: Any) -> None:
         count, shapes = len(self.actions), out_shape_of(network, encoder)
-        wanted = {"value": count * (2 if self.estimated else 1), "policy": count}
+        wanted = {"value": self.outputs, "policy": count}
         if not isinstance(shapes, dict) or not {"value"} <= set(shapes) <= set(wanted):
             raise ArtifactError("the saved model is damaged: its network has no values of actions")
         if any(len(shape) != 2 or shape[-1] != wanted[name] for name, shape in shapes.items()) or self.best >= count:
             raise ArtifactError(
                 f"the saved network's outputs have the shapes {shapes}; expected one number for each of {count} actions"
             )
+        if self.places > 1 and (self.places > count or sorted({*self.page} & {*range(count)}) != sorted(self.page)):
+            raise ArtifactError("the saved model is damaged: its pages are not of different items")
 
     def with_best(self, scores: np.ndarray) -> Choosing:
-        """The head that knows the best action of all rows, by scores of each, ``(rows, actions)``."""
-        return dataclasses.replace(self, best=int(scores.mean(axis=0).argmax()))
+        """The head that knows the best action of all rows, and the best page, by scores of each, ``(rows, actions)``."""
+        order = np.argsort(-scores.mean(axis=0), kind="stable")
+        page = tuple(order[: self.places].tolist()) if self.places > 1 else ()
+        return dataclasses.replace(self, best=int(order[0]), page=page)

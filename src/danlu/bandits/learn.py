@@ -52,28 +52,40 @@ def learn_bandit(
 
     Args:
         inputs: encoded contexts.
-        truth: of them ``action``, ``reward`` and, unless the head estimates them, ``propensity``.
+        truth: of them ``action``, ``reward`` and, unless the head estimates them, ``propensity``; of pages with an axis of places.
         folds: the fold of each row.
         head: of the answers.
-        plan: of the model of rewards: a network for each fold, with an output for each action, and another where propensities are
-            estimated.
+        plan: of the model of rewards: a network for each fold, with the outputs that the head asks for.
         learn: ``"robust"``, ``"ips"`` or ``"direct"``; see :class:`~danlu.bandits.LoggedBandit`.
         seed: decides the initial weights and every random draw.
         callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
     """
     fits = _Fits(inputs, folds, {"callbacks": callbacks, "display": display, "resume": resume}, checkpoint)
-    logging = LoggedReward(len(head.actions), share=head.share, logging=head.estimated)
+    offset = 0.0 if head.share else head.mean / head.std
+    logging = LoggedReward(
+        len(head.actions), share=head.share, logging=head.estimated, places=head.places, offset=offset
+    )
     fitted = fits(plan, _lesson(truth, head), logging, seed)
     model = _joined({"value": fitted}, encoder, head)
-    reward, found = truth["reward"], model.head(_out_of_fold(model, inputs, folds))
-    log = head.evidence(found, truth)
+    action, reward = truth["action"], truth["reward"]
+    log = head.evidence(model.head(_out_of_fold(model, inputs, folds)), truth)
     limit = np.sqrt(len(reward))  # beyond which a weight counts as no more (Ionides 2008)
-    scores = robust_scores(log.action, reward, log.propensity, log.values, most=limit)
+    there = action >= 0
+
+    def scored(reward: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """The scores of each action, of a page their mean over its places, ``(rows, actions)``."""
+        found = np.zeros(values.shape)
+        found[there] = robust_scores(action[there], reward[there], log.propensity[there], values[there], most=limit)
+        if head.places == 1:
+            return found
+        return np.asarray(found.sum(axis=1) / np.maximum(there.sum(axis=1), 1)[:, None])
+
+    scores = scored(reward, log.values)
     model = dataclasses.replace(model, head=head.with_best(scores))
     if learn == "direct" or fitted.stopped_by is not None:
         return Learned(model, fitted)
     if learn == "ips":
-        scores = robust_scores(log.action, reward - reward.mean(), log.propensity, np.zeros_like(scores), most=limit)
+        scores = scored(reward - reward[there].mean(), np.zeros_like(log.values))
     scores = (scores - scores.mean()) / max(float(scores.std()), 1e-12)
     lesson, loss = scores.astype(np.float32), PolicyValue(_ENTROPY)
     chosen = fits(_sized(plan, len(head.actions)), lesson, loss, seed + _OTHER, "policy")

@@ -15,6 +15,8 @@ from danlu.nn.losses.align import per_example
 
 __all__ = ["LoggedReward", "PolicyValue", "robust_scores"]
 
+_SURELY = 30.0  # the logit of what is always looked at
+
 
 class LoggedReward(Loss):
     """The error of a model of rewards at the action that was done, and, where asked for, of one of what is done.
@@ -22,15 +24,22 @@ class LoggedReward(Loss):
     ``(q(x, a) − r)²``, or ``−r·log σ(z) − (1 − r)·log(1 − σ(z))`` with ``q = σ(z)`` where rewards are between 0 and 1; and
     ``−log μ(a | x)``. What other actions would have brought is not known, and no gradient reaches them.
 
+    Of a page of several places ``q(x, j, a) = σ(u_j)·q(x, a)``: place ``j`` is looked at, by a share of those who look at the first, and
+    the item is liked (the position-based model). The value is the mean over the places that the page has.
+
     Args:
         actions: how many there are.
         share: whether rewards are between 0 and 1.
-        logging: whether the outputs have the logits of ``μ`` beside the rewards.
+        logging: whether the outputs have the logits of ``μ`` beside the rewards, of pages those of each place.
+        places: of a page.
+        offset: what rewards were moved by: with ``r' = r/s − m``, ``m``, as a place that is not looked at brings 0 and not the mean.
 
-    Targets are ``{"action", "reward"}``, ``(batch,)`` each; outputs ``(batch, members…, actions)``, twice as many with ``logging``.
+    Targets are ``{"action", "reward"}``, ``(batch,)`` or ``(batch, places)`` each; outputs ``(batch, members…, actions)``, then ``u``,
+    ``places − 1`` numbers, and with ``logging`` ``places·actions`` more.
 
     Reference: the "direct method" of Beygelzimer & Langford (2009), KDD; propensities from the same network: Shi, Blei & Veitch (2019),
-    "Adapting neural networks for the estimation of treatment effects", NeurIPS.
+    "Adapting neural networks for the estimation of treatment effects", NeurIPS; pages: Craswell, Zoeter, Taylor & Ramsey (2008), "An
+    experimental comparison of click position-bias models", WSDM.
 
     >>> LoggedReward(2)(jnp.array([[1.0, 5.0]]), {"action": jnp.array([0]), "reward": jnp.array([3.0])}).tolist()
     [4.0]
@@ -39,8 +48,12 @@ class LoggedReward(Loss):
     actions: int = setting(minimum=1, integer=True)
     share: bool = False
     logging: bool = False
+    places: int = setting(default=1, minimum=1, integer=True)
+    offset: float = 0.0
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
+        if self.places > 1:
+            return self._of_pages(outputs, targets)
         done = jax.nn.one_hot(targets["action"], self.actions, dtype=outputs.dtype)
         between = (slice(None), *(None,) * (outputs.ndim - 2))
         reward = jnp.asarray(targets["reward"], outputs.dtype)[between]
@@ -49,6 +62,26 @@ class LoggedReward(Loss):
         if self.logging:
             values = values - (log_softmax(outputs[..., self.actions :]) * done[between]).sum(-1)
         return per_example(values)
+
+    def _of_pages(self, outputs: Any, targets: Any) -> jax.Array:
+        count, between = self.actions, (slice(None), *(None,) * (outputs.ndim - 2))
+        done = jax.nn.one_hot(targets["action"], count, dtype=outputs.dtype)[between]  # (batch, 1…, places, actions)
+        reward = jnp.asarray(targets["reward"], outputs.dtype)[between]  # (batch, 1…, places)
+        z = (outputs[..., None, :count] * done).sum(-1)  # (batch, members…, places)
+        u = outputs[..., count : count + self.places - 1]
+        u = jnp.concatenate([jnp.full_like(u[..., :1], _SURELY), u], axis=-1)
+        if self.share:
+            seen = softplus(-z) + softplus(-u)  # −log q
+            missed = seen - jax.nn.logsumexp(jnp.stack([-z, -u, -z - u]), axis=0)  # −log(1 − q)
+            values = reward * seen + (1 - reward) * missed
+        else:
+            values = jnp.square(jax.nn.sigmoid(u) * (z + self.offset) - self.offset - reward)
+        if self.logging:
+            logits = outputs[..., count + self.places - 1 :]
+            shape = (*logits.shape[:-1], self.places, count)
+            values = values - (log_softmax(logits.reshape(shape)) * done).sum(-1)  # (batch, members…, places)
+        there = done.sum(-1)
+        return per_example((values * there).sum(-1) / jnp.maximum(there.sum(-1), 1))
 
 
 class PolicyValue(Loss):

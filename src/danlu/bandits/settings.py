@@ -7,6 +7,7 @@ from typing import Any
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TableEncoder
 from danlu.errors import ConfigError
+from danlu.evaluate.logged import DEPENDS
 from danlu.tasks import Recipe
 from danlu.tasks.recipe import recipe
 
@@ -25,14 +26,32 @@ class LoggedBandit(Blueprint):
             the action whose reward the model foretells as the highest.
         folds: in how many parts the training rows are divided, so that what is foretold of a row comes from a network that did not learn
             from it.
+        slate: ``page:place``, the names of the columns, where a row is a place of a page: of several things that are shown together.
+        depends: of pages: what the reward of a place depends on: ``"place"``, its own item; ``"above"``, the items above as well, with
+            propensities given what stands above; ``"page"``, all items. See :class:`~danlu.evaluate.logged.Logged`.
         low, high: the ends of what a reward can be, for the interval that holds for any weights; None takes those of the log.
     """
 
     columns: str = ""
     learn: str = setting(default="robust", choices=LEARNERS)
     folds: int = setting(default=5, minimum=2, maximum=50, integer=True)
+    slate: str = ""
+    depends: str = setting(default="place", choices=DEPENDS)
     low: float | None = setting(default=None, optional=True)
     high: float | None = setting(default=None, optional=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depends != "place" and not self.slate:
+            raise ConfigError(
+                f"bandit.depends is {self.depends!r}, which is of pages, and there are none",
+                hint="name their columns: --slate page:place",
+            )
+        if self.depends != "place" and self.columns.count(":") < 2:
+            raise ConfigError(
+                f"bandit.depends is {self.depends!r}, and no column holds propensities; only those of single places are estimated",
+                hint="--bandit ITEM:REWARD:PROPENSITY, the probability of each item given those above it",
+            )
 
     def ends(self, low: float, high: float) -> tuple[float, float]:
         """The ends of rewards, which in the log are from ``low`` to ``high``.

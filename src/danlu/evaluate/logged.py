@@ -97,7 +97,6 @@ class Logged(Evidence):
     given: np.ndarray | None = None
 
     primary: ClassVar[str] = "dr_value"
-    noun: ClassVar[str] = "rows of the log"
     unlike: ClassVar[str] = (
         "the two policies were tested on different rows of a log; expected the same ones in the same order"
     )
@@ -120,6 +119,10 @@ class Logged(Evidence):
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    @property
+    def noun(self) -> str:  # type: ignore[override]
+        return "rows of the log" if self.places == 1 else "pages of the log"
 
     @property
     def places(self) -> int:

@@ -9,19 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from danlu.bandits import Choosing, Log, LoggedBandit, NamedLog, bandit_recipe, learn_bandit, logged_rows
+from danlu.bandits import Choosing, Log, LoggedBandit, NamedLog, bandit_recipe, learn_bandit, logged_rows, of_the_items
 from danlu.blueprint import Blueprint
 from danlu.data import Schema, Split, Table, TableEncoder, check_frame, infer_schema, read_table, split_rows
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.judgement import Judgement
-from danlu.evaluate.logged import Logged
+from danlu.evaluate.logged import ABSENT, Logged
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.used import RECIPE, WRITTEN, check_columns
 from danlu.tasks import Recipe, fold_numbers
 from danlu.trained import Learned, Read, Say, Trained
 
-__all__ = ["Contexts", "Logs", "PreparedLog", "contexts_of", "read_log", "taken"]
+__all__ = ["Contexts", "Logs", "PreparedLog", "contexts_of", "read_log"]
 
 _FEWEST = 50  # training rows
 
@@ -55,7 +55,12 @@ class PreparedLog(Prepared):
         some = ", ".join(f"{head.actions[each]} {self.shares[each]:.1%}" for each in order)
         yield f"actions: {len(head.actions)} in {head.action!r}: {some}{', …' if len(head.actions) > len(order) else ''}"
         known = f"propensities in {head.propensity!r}" if head.propensity else "propensities are estimated"
-        yield f"reward: {head.reward!r}, {reward.mean():.4g} a row as it was logged; {known}"
+        if head.places == 1:
+            yield f"reward: {head.reward!r}, {reward.mean():.4g} a row as it was logged; {known}"
+            return
+        yield f"reward: {head.reward!r}, {reward.sum() / len(reward):.4g} a page as it was logged; {known}"
+        there = (self.train[1]["action"] != ABSENT).sum(axis=1)
+        yield f"pages: {there.mean():.3g} places on average, {head.places} at most"
 
 
 class Logs(Domain):
@@ -73,6 +78,11 @@ class Logs(Domain):
             "--bandit",
             "bandit.columns",
             "Learn from a log what to do: ACTION:REWARD[:PROPENSITY], columns; all others are the context.",
+        ),
+        Option(
+            "--slate",
+            "bandit.slate",
+            "With --bandit, a row is a place of a page of several items: PAGE:PLACE, columns.",
         ),
     )
     uses = (
@@ -106,17 +116,20 @@ class Logs(Domain):
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedLog:
         data, settings = config.data, config.bandit
-        named = NamedLog.of(settings.columns)
+        named = NamedLog.of(settings.columns, settings.slate)
         table = read_log(config, source, named.action)
         check_columns(data, table.names)
         log, said = logged_rows(table.frame, named)
-        known = contexts_of(config, table, log, named.columns, "--bandit")
+        items = of_the_items(table.frame, named)
+        known = contexts_of(config, table, log, named.columns, "--bandit", items=items)
         notices = [*table.notices, *said, *known.notices]
         contexts, schema, split = known.contexts, known.schema, known.split
-        train, test = taken(log, split.train), taken(log, split.test)
+        train, test = log.take(split.train), log.take(split.test)
         actions = train.actions
-        if len(actions) < 2:
-            raise DataError(f"the training rows have only one action, {actions[0]!r}; expected two or more")
+        if len(actions) < max(2, log.places):
+            raise DataError(
+                f"the training rows have only {len(actions)} of the actions, {actions[0]!r} first; expected {max(2, log.places)} or more"
+            )
         shown = contexts[split.test]
         if data.test is not None:
             other = read_log(config, data.test, named.action)
@@ -124,7 +137,7 @@ class Logs(Domain):
             shown, more = check_frame(other.frame[test.rows.tolist()], schema)
             notices += [f"test: {notice}" for notice in (*other.notices, *said, *more)]
         encoder = TableEncoder.fit(contexts[split.train], schema)
-        reward = log.reward
+        reward = log.reward[log.there]
         low, high = settings.ends(float(reward.min()), float(reward.max()))
         share = set(np.unique(reward).tolist()) == {0.0, 1.0}
         head = Choosing(
@@ -133,14 +146,17 @@ class Logs(Domain):
             named.reward,
             named.propensity,
             share=share,
-            mean=0.0 if share else float(train.reward.mean()),
-            std=1.0 if share else float(train.reward.std()) or 1.0,
+            mean=0.0 if share else float(train.reward[train.there].mean()),
+            std=1.0 if share else float(train.reward[train.there].std()) or 1.0,
             low=low,
             high=high,
             estimated=not named.propensity,
+            slate=settings.slate,
+            places=log.places,
+            depends=settings.depends,
         )
-        truth = train.truth(actions)
-        strange = int((test.truth(actions)["action"] < 0).sum()) if len(test) else 0
+        truth, asked = train.truth(actions, log.places), test.truth(actions, log.places)
+        strange = int((asked["action"] == -1).sum())
         if strange:
             notices.append(
                 f"test: {strange:,} rows are of actions that were not in training; the policy takes none of them"
@@ -152,11 +168,11 @@ class Logs(Domain):
             encoder=encoder,
             head=head,
             train=(encoder.transform(contexts[split.train]), truth),
-            test=(encoder.transform(shown), test.truth(actions)) if len(test) else None,
+            test=(encoder.transform(shown), asked) if len(test) else None,
             shown=shown if len(test) else None,
             places=test.rows if len(test) and data.test is None else None,
-            folds=fold_numbers(truth["action"], "multiclass", settings.folds, seed=config.trainer.seed),
-            shares=np.bincount(truth["action"], minlength=len(actions)) / len(train),
+            folds=fold_numbers(_first(truth["action"]), "multiclass", settings.folds, seed=config.trainer.seed),
+            shares=np.bincount(known := truth["action"][train.there], minlength=len(actions)) / len(known),
         )
 
     def plan(self, config: TrainConfig, prepared: PreparedLog) -> Recipe:
@@ -164,7 +180,7 @@ class Logs(Domain):
         return bandit_recipe(
             prepared.encoder,
             prepared.rows["train"],
-            len(head.actions) * (2 if head.estimated else 1),
+            head.outputs,
             folds=config.bandit.folds,
             **config.decided("members", "width", "depth", "dropout"),
         )
@@ -187,7 +203,9 @@ class Logs(Domain):
         if prepared.test is None:
             return None
         found = trained.judge(*prepared.test, rows=prepared.shown, seed=config.trainer.seed)
-        return dataclasses.replace(found, name=self.model_name, rows_are="rows of the log")
+        return dataclasses.replace(
+            found, name=self.model_name, rows_are="rows of the log" if prepared.head.places == 1 else "pages of the log"
+        )
 
     def simple(self, config: TrainConfig, prepared: PreparedLog, trained: Trained, ours: Any) -> Iterable[Simple]:
         return trained.head.simple(None, ours)
@@ -199,6 +217,8 @@ class Logs(Domain):
             "propensities": "estimated" if head.estimated else f"in {head.propensity!r}",
             "rewards": f"{head.low:g} to {head.high:g}",
         }
+        if head.places > 1:
+            facts["places of a page"] = f"{head.places}"
         fields = {"target": f"which {head.action} brings the most {head.reward}", "task": head.task, "facts": facts}
         if judgement is None or not isinstance(judgement.evidence, Logged):
             return fields
@@ -210,14 +230,19 @@ class Logs(Domain):
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         head = trained.head
-        named = NamedLog(head.action, head.reward, head.propensity)
+        named = head.columns
         raw = read_table(source, typed=False)
         known = [name for name in named.columns if name in raw.names]
         rows, notices = check_frame(raw.frame.drop(known), trained.encoder.schema, lenient=lenient)
         if not truth:
             for notice in (*raw.notices, *notices):
                 say(notice)
-            return Read(rows, given=raw.frame)
+            if not named.page or named.page not in raw.names:
+                return Read(rows, given=raw.frame)
+            first = raw.frame[named.page].is_first_distinct()
+            if not first.all():
+                say(f"{len(first):,} rows are of {first.sum():,} pages in {named.page!r}; each page is answered once")
+            return Read(rows.filter(first), given=raw.frame.filter(first))
         table = read_table(source, kinds={head.action: "categorical"} if head.action in raw.names else {})
         lost = [name for name in named.columns if name not in table.names]
         if lost:
@@ -228,7 +253,7 @@ class Logs(Domain):
         log, said = logged_rows(table.frame, named, learning=False)
         for notice in (*table.notices, *notices, *said):
             say(notice)
-        return Read(rows[log.rows.tolist()], log.truth(head.actions), given=raw.frame[log.rows.tolist()])
+        return Read(rows[log.rows.tolist()], log.truth(head.actions, head.places), given=raw.frame[log.rows.tolist()])
 
     def purpose(self, trained: Trained) -> str:
         return f"which {trained.head.action} to choose for the highest {trained.head.reward}"
@@ -252,7 +277,13 @@ class Contexts:
 
 
 def contexts_of(
-    config: TrainConfig, table: Table, log: Log, names: Sequence[str], option: str, strata: str | None = None
+    config: TrainConfig,
+    table: Table,
+    log: Log,
+    names: Sequence[str],
+    option: str,
+    strata: str | None = None,
+    items: Sequence[str] = (),
 ) -> Contexts:
     """The contexts of a log, divided into rows to learn from and to test on.
 
@@ -260,6 +291,7 @@ def contexts_of(
         names: the columns that are no context.
         option: the option that names them.
         strata: a column whose values are shared out evenly where rows are drawn.
+        items: further columns that are no context, as they are of what is shown.
 
     Raises:
         ConfigError: one of them is left out by ``data.drop``.
@@ -271,6 +303,13 @@ def contexts_of(
         raise ConfigError(f"data.drop leaves out {lost[0]!r}, which {option} names; expected other columns")
     frame, notices = table.frame[log.rows.tolist()], []
     drop, column = [*data.drop, *names], config.split.column
+    items = [name for name in items if name not in drop]
+    if items:
+        drop += items
+        told = ", ".join(map(repr, items))
+        notices.append(
+            f"columns that differ between the rows of a page are of the items, not part of the context: {told}"
+        )
     if config.split.method in ("time", "group", "column") and column in frame.columns and column not in drop:
         drop.append(str(column))
         notices.append(f"column {column!r} defines the split and is not part of the context")
@@ -301,8 +340,6 @@ def read_log(config: TrainConfig, source: Any, action: str) -> Table:
     return read_table(source, **data.form(), missing=data.marks(), kinds=kinds, dates=data.dates)
 
 
-def taken(log: Log, rows: np.ndarray) -> Log:
-    """Some rows of a log."""
-    return Log(
-        log.rows[rows], log.action[rows], log.reward[rows], None if log.propensity is None else log.propensity[rows]
-    )
+def _first(action: np.ndarray) -> np.ndarray:
+    """What was done in each row, of a page at its first place."""
+    return action if action.ndim == 1 else np.maximum(action[:, 0], 0)

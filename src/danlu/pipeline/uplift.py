@@ -20,7 +20,7 @@ from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import stacked
 from danlu.evaluate.uplift import Campaign
-from danlu.pipeline.bandits import contexts_of, read_log, taken
+from danlu.pipeline.bandits import contexts_of, read_log
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.used import RECIPE, WRITTEN, check_columns
@@ -131,7 +131,7 @@ class Uplifts(Domain):
         known = contexts_of(config, table, log, named.columns, "--uplift", named.treatment)
         notices, split = [*table.notices, *said, *known.notices], known.split
         actions = (other, named.treated)
-        train, test = taken(log, split.train), taken(log, split.test)
+        train, test = log.take(split.train), log.take(split.test)
         shown = known.contexts[split.test]
         if data.test is not None:
             separate = read_log(config, data.test, named.treatment)

@@ -38,9 +38,32 @@ MUTATIONS = [
         ("every-action-learnt", "* done[between]).sum(-1)  #", ").sum(-1)  #", "bandits.logged_reward"),
         (
             "logging-left-out",
-            "values = values - (log_softmax(",
-            "values = values - 0 * (log_softmax(",
+            "values = values - (log_softmax(outputs",
+            "values = values - 0 * (log_softmax(outputs",
             "bandits.logged_reward",
+        ),
+    ),
+    *of(
+        "bandits/losses.py",
+        (
+            "places-all-looked-at",
+            "jnp.full_like(u[..., :1], _SURELY), u]",
+            "jnp.full_like(u[..., :1], _SURELY), 0 * u + _SURELY]",
+            "bandits.page_reward",
+        ),
+        (
+            "page-summed",
+            "/ jnp.maximum(there.sum(-1), 1))",
+            "/ jnp.maximum(there.sum(-1) * 0, 1))",
+            "bandits.page_reward",
+        ),
+        ("missed-as-seen", "(1 - reward) * missed", "(1 - reward) * seen", "bandits.page_reward"),
+        ("mean-of-what-is-not-seen", "(z + self.offset) - self.offset", "z", "bandits.page_reward"),
+        (
+            "logits-of-items-first",
+            "logits.reshape(shape)",
+            "jnp.swapaxes(logits.reshape(shape), -1, -2)",
+            "bandits.page_reward",
         ),
     ),
     *of(

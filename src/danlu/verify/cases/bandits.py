@@ -161,6 +161,32 @@ def rewards(check: Check) -> None:
     check(LoggedReward(3, share=True, logging=True)(values, targets), both, oracle="by hand")
 
 
+@case("bandits.page_reward")
+def page_rewards(check: Check) -> None:
+    """The loss of a page by hand, of which the third place is not there: a place is looked at and the item liked."""
+    outputs = draw(4, 2, 3 + 2 + 9)
+    action, reward = np.array([[2, 0, -2], [0, 1, 2], [1, 2, 0], [1, 0, 2]]), draw(4, 3, seed=1)
+    clicks = (reward > 0) * 1.0
+    z, u = outputs[..., :3], outputs[..., 3:5]
+    looked = np.concatenate([np.ones((4, 2, 1)), 1 / (1 + np.exp(-u))], axis=-1)
+    shares, squares, logged = np.zeros((4, 2)), np.zeros((4, 2)), np.zeros((4, 2))
+    for row, member in np.ndindex(4, 2):
+        there = [place for place in range(3) if action[row, place] >= 0]
+        for place in there:
+            item, v = action[row, place], looked[row, member, place]
+            q, r = v / (1 + np.exp(-z[row, member, item])), clicks[row, place]
+            shares[row, member] -= (r * np.log(q) + (1 - r) * np.log(1 - q)) / len(there)
+            squares[row, member] += (v * (z[row, member, item] + 0.7) - 0.7 - reward[row, place]) ** 2 / len(there)
+            of = np.exp(outputs[row, member, 5 + 3 * place : 8 + 3 * place])
+            logged[row, member] -= np.log(of[item] / of.sum()) / len(there)
+    values, given = jnp.asarray(outputs), {"action": jnp.asarray(action), "reward": jnp.asarray(clicks)}
+    found = LoggedReward(3, share=True, places=3)
+    check(found(values[..., :5], given), shares.mean(1), oracle="by hand")
+    check(found.replace(logging=True)(values, given), (shares + logged).mean(1), oracle="by hand")
+    amounts = {"action": jnp.asarray(action), "reward": jnp.asarray(reward)}
+    check(LoggedReward(3, places=3, offset=0.7)(values[..., :5], amounts), squares.mean(1), oracle="by hand")
+
+
 def pulled() -> tuple[RidgeArms, Any, np.ndarray]:
     """A regression of two arms that learnt in two parts, and features of new contexts with a 1 behind them."""
     arms = RidgeArms(2, penalty=0.7)
