@@ -169,3 +169,15 @@ def test_a_label_is_no_way_out_of_the_folder_and_a_place_that_is_none_is_one_mes
     for place in ("file/a.png", "file/a.npz", "file/folder", "file"):
         with pytest.raises(ConfigError, match="cannot be written"):
             write_samples(pictures, tmp_path / place)
+
+
+def test_settings_that_no_model_that_draws_has_are_refused() -> None:
+    from danlu.generative import Painting
+    from danlu.generative.rows.head import RowDraws
+
+    Painting().check_settings({"anything": 1})  # the network knows its own
+    RowDraws().check_settings({"where": "a=1"})
+    with pytest.raises(ConfigError, match="seed is no setting of the drawing"):
+        Painting().check_settings({"seed": 3})
+    with pytest.raises(ConfigError, match="unknown setting of sample 'temperature'; expected one of: where"):
+        RowDraws().check_settings({"temperature": 0.5})

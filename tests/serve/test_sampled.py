@@ -38,7 +38,9 @@ def test_pictures_are_drawn_as_in_python(client: TestClient) -> None:
     ("name", "body", "status", "said"),
     [
         ("paints", {"label": "cat"}, 422, "unknown label 'cat'"),
-        ("paints", {"count": 999}, 422, "at most 256"),
+        ("paints", {"count": 999}, 422, "expected 0 to 256"),
+        ("paints", {"seed": -1}, 422, "expected 0 to 2,147,483,647"),
+        ("paints", {"settings": {"seed": 3}}, 422, "seed is no setting of the drawing"),
         ("paints", {"settings": {"steps": 3}}, 422, "unknown setting of sample"),
         ("paints", [], 400, "expected an object"),
         ("flats", {}, 422, "draws nothing new"),

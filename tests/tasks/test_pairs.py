@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 import danlu
-from danlu.errors import ConfigError, DataError
+from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.retrieval import Retrieved
 from danlu.nn import Dense, TwoTowers
 from danlu.pipeline.config import config_from
@@ -98,3 +99,15 @@ def test_one_caption_of_all_pictures_tells_nothing() -> None:
     config = config_from({"data": {"source": "x.csv"}, "pair": {"columns": "a:b"}})
     with pytest.raises(DataError, match="all 20 rows have the same 'b', so there is nothing to tell apart"):
         PairedRows().prepare(config, source)
+
+
+def test_a_file_that_is_no_picture_is_named_and_the_others_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = danlu.load(GOLDEN / "model")
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(SchemaError, match="not one of the 1 files that it names can be read"):
+        model.similar(tmp_path, ["a standing bar"])
+    Image.fromarray(np.zeros((6, 6), np.uint8)).save(tmp_path / "b.png")
+    assert model.similar(tmp_path, ["a standing bar"])["picture"].to_list() == ["b.png"]
+    assert "/a.png (not an image)" in " ".join(capsys.readouterr().err.split())

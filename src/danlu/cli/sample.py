@@ -59,6 +59,7 @@ def sample(
                 hint="--label says what they are to show",
             )
         how = _plain(settings or [])
+        model.head.check_settings(how)
         if where is not None:
             how["where"] = where
         with stage("drawing"):

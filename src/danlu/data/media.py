@@ -28,6 +28,7 @@ INSIDE = "data:"
 _SAMPLE = 500  # cells that are looked at
 _HEAD = 1 << 16  # bytes of a text file
 _NAMED = 5
+_SHOWN = 60  # letters of a cell
 _LIKELY = re.compile(
     rb"(?i)data:(?:image|audio)/|\.(?:%s)\b"
     % b"|".join(each[1:].encode() for ends in _ENDINGS.values() for each in ends)
@@ -128,11 +129,11 @@ def located(
         if paths and len(broken) == len(paths):
             first, said = next(iter(broken.items()))
             raise DataError(
-                f"column {name!r}: not one of the {len(paths):,} files that it names can be read; the first, {first[:60]!r}: {said}",
+                f"column {name!r}: not one of the {len(paths):,} files that it names can be read; the first, {_called(first)!r}: {said}",
                 hint=f"paths begin at the table's own folder, {folder or '.'}; data.drop leaves the column out",
             )
         if broken:
-            shown = ", ".join(f"{each[:60]} ({said})" for each, said in list(broken.items())[:_NAMED])
+            shown = ", ".join(f"{_called(each)} ({said})" for each, said in list(broken.items())[:_NAMED])
             more = ", …" if len(broken) > _NAMED else ""
             rows = int(values.is_in(list(broken)).sum())
             notices.append(
@@ -142,6 +143,13 @@ def located(
         whole = {each: path for each, path in paths.items() if each not in broken}
         columns.append(values.replace_strict(list(whole), list(whole.values()), default=None, return_dtype=pl.String))
     return frame.with_columns(columns), tuple(notices)
+
+
+def _called(cell: str) -> str:
+    """A cell for a message: of a long path its end, which tells files apart, and of a file itself its beginning."""
+    if len(cell) <= _SHOWN:
+        return cell
+    return cell[:_SHOWN] if cell.startswith(INSIDE) else f"…{cell[1 - _SHOWN :]}"
 
 
 def files_named(source: str | Path, names: Sequence[str] | None, kinds: Mapping[str, str]) -> list[Path]:

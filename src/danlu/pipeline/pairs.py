@@ -36,6 +36,7 @@ from danlu.tasks import Recipe
 from danlu.tasks.pairs import Contrast, Pairing, Pairs, pair_recipe
 from danlu.tasks.trunks import Towers
 from danlu.trained import Learned, Read, Say, Trained
+from danlu.trained.read import warn
 
 __all__ = ["PairedRows"]
 
@@ -293,8 +294,9 @@ class PairedRows(Domain):
             files = [each for each in there if is_picture(each) or each.suffix.lower() == ".wav"]
             if not files:
                 raise SchemaError(f"{path} holds no picture and no recording")
-            kind = "sound" if files[0].suffix.lower() == ".wav" else "image"
-            return chosen(kind), [str(each) for each in files], [each.name for each in files]
+            name = chosen("sound" if files[0].suffix.lower() == ".wav" else "image")
+            cells = [str(each.absolute()) for each in files]
+            return name, *_readable(pl.DataFrame({name: cells}), name, kinds, Path(), [each.name for each in files])
         if path.suffix.lower() == ".txt":
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
             if not lines:
@@ -305,15 +307,34 @@ class PairedRows(Domain):
         if not given:
             raise SchemaError(f"{path} has neither a column {names[0]!r} nor {names[1]!r}")
         name = given[min(side, len(given) - 1)]
-        frame, _ = located(found.select(pl.col(name).cast(pl.String)), kinds, path.parent)
-        kept = frame[name].is_not_null()
-        return name, frame[name].filter(kept).to_list(), found[name].cast(pl.String).filter(kept).to_list()
+        column = found.select(pl.col(name).cast(pl.String))
+        return name, *_readable(column, name, kinds, path.parent, column[name].to_list())
 
     def purpose(self, trained: Trained) -> str:
         return f"finding {trained.head.names[0]} by {trained.head.names[1]}, and the other way"
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         return (("evaluate", run, source), ("similar", run, source, "--among", source))
+
+
+def _readable(
+    frame: pl.DataFrame, name: str, kinds: Mapping[str, str], folder: Path, called: list[str]
+) -> tuple[list[str], list[str]]:
+    """The cells of a column that can be read, and what they are called; the user is told of the others.
+
+    Raises:
+        SchemaError: there is none.
+    """
+    try:
+        found, broken = located(frame.select(name), kinds, folder)
+    except DataError as error:
+        raise SchemaError(error.message) from error
+    for notice in broken:
+        warn(notice)
+    there = [place for place, cell in enumerate(found[name].to_list()) if cell]
+    if not there:
+        raise SchemaError(f"no row has a value in the column {name!r}")
+    return [found[name][place] for place in there], [called[place] for place in there]
 
 
 def _numbers(frame: pl.DataFrame) -> np.ndarray:

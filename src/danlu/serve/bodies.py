@@ -60,7 +60,7 @@ def options_of(body: Any, kinds: Mapping[str, Any], most: Mapping[str, int]) -> 
         except (TypeError, ValueError):
             raise SchemaError(f"the option {name!r} is {str(value)[:60]!r}, which is of another type") from None
         if name in most and not 0 <= found[name] <= most[name]:
-            raise SchemaError(f"the option {name!r} is {found[name]:,}; expected at most {most[name]:,}")
+            raise SchemaError(f"the option {name!r} is {found[name]:,}; expected 0 to {most[name]:,}")
     return found
 
 

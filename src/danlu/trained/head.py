@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
@@ -14,7 +15,7 @@ import polars as pl
 
 from danlu.blueprint import checked, setting
 from danlu.data.fields import Field
-from danlu.errors import ArtifactError, ConfigError, DataError
+from danlu.errors import ArtifactError, ConfigError, DataError, unknown_name
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Simple
 from danlu.trained.held import HeldOut
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from danlu.trained.trained import Trained
 
 __all__ = ["Head", "namespace", "out_shape_of", "pieces"]
+
+_BESIDE = ("trained", "count", "seed", "label")  # of what is drawn, and given beside the settings
 
 
 def namespace(array: Any) -> Any:
@@ -117,6 +120,23 @@ class Head(abc.ABC):
     def labels_of(self, count: int, label: Any = None) -> list[str] | None:
         """Of a head that draws (its verb ``sample``): the label of each of so many things; None where they have none."""
         return None
+
+    def check_settings(self, how: Mapping[str, Any]) -> None:
+        """Refuse what is no setting of the verb ``sample``, or what it is given beside its settings.
+
+        Raises:
+            ConfigError: see above.
+        """
+        known = inspect.signature(self.sample).parameters  # type: ignore[attr-defined]
+        open_ended = any(each.kind == each.VAR_KEYWORD for each in known.values())
+        own = [name for name in known if name not in _BESIDE]
+        for name in how:
+            if name in _BESIDE:
+                raise ConfigError(
+                    f"{name} is no setting of the drawing, and is given beside them", hint=f"--{name} of danlu sample"
+                )
+            if name not in own and not open_ended:
+                raise unknown_name("setting of sample", name, own)
 
     def replies(self, answers: Any, rows: Any = None) -> list[dict[str, Any]]:
         """The answers as plain data, one for each row."""

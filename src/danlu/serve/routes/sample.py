@@ -55,6 +55,7 @@ def routes(service: Service) -> APIRouter:
 def _drawn(trained: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows as records; pictures as PNG files in base64, with their labels."""
     count, label = asked["count"], asked["label"]
+    trained.head.check_settings(asked["settings"])
     found = trained.sample(count, seed=asked["seed"], label=label, **asked["settings"])
     if isinstance(found, pl.DataFrame):
         return plain_times(found).to_dicts()
