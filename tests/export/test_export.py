@@ -322,7 +322,7 @@ def test_what_cannot_be_written_is_refused_by_name_and_leaves_no_file(
         export(golden("version-3/table"), format="onnxx")
     with monkeypatch.context() as without:
         without.setattr(heads, "HEADS", {})
-        with pytest.raises(ConfigError, match="binary cannot be written as ONNX yet"):
+        with pytest.raises(ConfigError, match="'binary' cannot be written as ONNX yet"):
             export(golden("version-3/table"), tmp_path / "model.onnx")
     with pytest.raises(ConfigError, match="is a folder"):
         export(golden("version-3/table"), tmp_path)

@@ -96,7 +96,7 @@ def spoken_of(head: Any) -> Spoken:
         if isinstance(head, kind):
             return spoken
     raise ConfigError(
-        f"a model for {head.task} cannot be written as ONNX yet",
+        f"a model of the kind {head.task!r} cannot be written as ONNX yet",
         hint="danlu export RUN --format safetensors writes its weights",
     )
 

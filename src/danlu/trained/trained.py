@@ -463,7 +463,7 @@ class Trained:
             inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
             frame = frame[kept]
         known_rows = found.rows if kept is None or not isinstance(found.rows, pl.DataFrame) else found.rows[kept]
-        rows = self.head.decided(self.head.evidence(self.answer(inputs), truth), known_rows)
+        rows = self.head.decided(self.head.evidence(self.head.examined(self, inputs, truth), truth), known_rows)
         if not isinstance(rows, Rows):
             raise ConfigError(f"slices are of rows with a class or a quantity each; this is a model for {self.purpose}")
         return worst_slices(rows, frame, conditions=conditions, most=most)

@@ -211,7 +211,7 @@ def _with_truth(trained: Trained, source: str, say: Say) -> Any:
 
 
 def _there(truth: Any) -> np.ndarray:
-    return np.ones(len(truth), bool)
+    return np.ones(len(next(iter(truth.values())) if isinstance(truth, Mapping) else truth), bool)
 
 
 def _lines(source: str, key: str) -> tuple[list[dict[str, Any]] | None, list[int]]:

@@ -157,13 +157,13 @@ def monitor(
     usual = None
     if reference is not None:
         rows = trained.read(reference, lenient=True, say=say).rows
-        usual = profile_of(trained, rows=rows, judged=trained.encoder.transform(rows), shown=_frame(rows))
+        usual = profile_of(trained, rows=rows, judged=trained.encoder.transform(rows), shown=rows)
     watch = Watch(trained, usual)
     asked = read_asked(trained, source, truth=truth, key=key, model=model, say=say)
     answers = trained.answer_rows(asked.rows)
     traits = [*of_rows(trained, asked.rows), *of_answers(trained, answers, asked.rows)]
     watch.count(traits)
-    evidence = _evidence(trained, asked, answers)
+    evidence = _evidence(trained, asked)
     found, last = [], []
     for label, places in _cut(asked, parts):
         own = Watch(trained, tuple(watch.usual.values()))
@@ -223,15 +223,23 @@ def _primary(trained: Trained) -> str:
     return str(PRIMARY.get(trained.task, next(iter(trained.metrics), "")))
 
 
-def _evidence(trained: Trained, asked: Asked, answers: Any) -> Any:
+def _evidence(trained: Trained, asked: Asked) -> Any:
     """The answers to the rows whose truth is known, with the truth; None where there are none."""
     if asked.truth is None or asked.known.sum() < 2:
         return None
     places = np.flatnonzero(asked.known)
-    some = jax.tree.map(lambda leaf: leaf[places], answers)
+    inputs, truth = (_taken(each, places) for each in (trained.encoder.transform(asked.rows), asked.truth))
     rows = _frame(asked.rows)
-    return trained.head.decided(
-        trained.head.evidence(some, asked.truth[places]), None if rows is None else rows[places]
+    found = trained.head.evidence(trained.head.examined(trained, inputs, truth), truth)
+    return trained.head.decided(found, None if rows is None else rows[places])
+
+
+def _taken(values: Any, places: np.ndarray) -> Any:
+    """Some rows of arrays, or of a list."""
+    return (
+        [values[place] for place in places]
+        if isinstance(values, list)
+        else jax.tree.map(lambda leaf: leaf[places], values)
     )
 
 

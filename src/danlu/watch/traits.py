@@ -14,6 +14,7 @@ from danlu.data.sequences import SequenceEncoder
 from danlu.data.series import Origins
 from danlu.data.text import TextEncoder
 from danlu.data.text.tokenizer import UNKNOWN
+from danlu.errors import ConfigError
 from danlu.trained import Trained
 from danlu.trained.together import Encoders
 
@@ -85,7 +86,13 @@ def _first(trained: Trained) -> Any:
 
 
 def _of_table(encoder: Any, frame: pl.DataFrame) -> Iterator[pl.Series]:
-    for column in encoder.schema.features:
+    schema = getattr(encoder, "schema", None)
+    if schema is None:  # names, and what is known of them
+        yield from (
+            frame[name].cast(pl.Float64 if frame[name].dtype.is_numeric() else pl.String) for name in frame.columns
+        )
+        return
+    for column in schema.features:
         values = frame[column.name]
         if column.kind == "numeric":
             yield values.cast(pl.Float64)
@@ -118,6 +125,8 @@ def _of_arrays(inputs: Any) -> Iterator[pl.Series]:
     """Of arrays that nothing is known of: each number where a row has few, else their mean and spread."""
     leaves = jax.tree_util.tree_leaves_with_path(inputs)
     for path, leaf in leaves:
+        if not isinstance(leaf, np.ndarray | jax.Array):
+            raise ConfigError("what this model reads is no rows of numbers; expected a model that answers row by row")
         flat = np.asarray(leaf, np.float64).reshape(len(leaf), -1)  # (rows, numbers)
         name = jax.tree_util.keystr(path) or "value"
         if flat.shape[1] <= _MOST:
