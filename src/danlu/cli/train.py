@@ -55,6 +55,12 @@ def train(
             help="Train with differential privacy: epsilon=3,delta=1e-5; also noise=1.1 instead of epsilon, clip=, sampling=."
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings under one name, printed in full; your own come first: risk, fraud (of tables of two classes)."
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
@@ -156,6 +162,10 @@ def train(
             if ensemble is not None:
                 values.setdefault("model", {})["ensemble"] = ensemble
             values = pipeline.with_options(values, context.meta.get(OWN, {}))
+            if preset is not None:
+                values, told = pipeline.preset(preset, values)
+                for line in told:
+                    spoken(line)
             settled = pipeline.config_from(values)
             if dry_run:
                 check_by_itself("--dry-run")

@@ -50,6 +50,7 @@ class Rows(Evidence):
             compared with those of another. All other measures are of all rows together.
 
         alert_rate: of two classes: the share of rows that can be looked at, by which the threshold was chosen; None without one.
+        by: the measure that models are compared by; empty is the task's.
         shared: see :attr:`Evidence.shared`.
 
     Reference: Forman & Scholz, "Apples-to-apples in cross-validation studies" (2010), SIGKDD Explorations 12, for the two ways.
@@ -76,6 +77,7 @@ class Rows(Evidence):
     models: np.ndarray | None = None
     covered: np.ndarray | None = None
     alert_rate: float | None = None
+    by: str = ""
     shared: float = 0.0
 
     def __post_init__(self) -> None:
@@ -123,8 +125,8 @@ class Rows(Evidence):
 
     @functools.cached_property
     def primary(self) -> str:
-        """The task's :data:`~danlu.evaluate.PRIMARY`, or accuracy where the true classes leave that undefined."""
-        name = PRIMARY[self.task]
+        """:attr:`by`, or the task's :data:`~danlu.evaluate.PRIMARY`; accuracy where the true classes leave that undefined."""
+        name = self.by or PRIMARY[self.task]
         return name if math.isfinite(self.measures(None, (name,))[name]) else "accuracy"
 
     def _take(self, rows: np.ndarray) -> Self:
@@ -335,7 +337,7 @@ class Rows(Evidence):
         threshold = 0.5 if self.costs is None else cost_threshold(self.costs)
         if self.alert_rate is not None:
             threshold = alert_threshold(prediction[:, 1], self.alert_rate).threshold
-        own = {"alert_rate": self.alert_rate, "shared": self.shared}
+        own: dict[str, Any] = {"alert_rate": self.alert_rate, "by": self.by, "shared": self.shared}
         return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models, **own)
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:

@@ -10,6 +10,16 @@ __all__ = ["DIRECTIONLESS", "USUAL", "usual"]
 USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "roc_auc": ("roc_auc", "accuracy", "f1", "log_loss", "cost", "recall_at_rate", "alert_rate"),
+        "average_precision": (
+            "average_precision",
+            "recall_at_rate",
+            "alert_rate",
+            "roc_auc",
+            "precision",
+            "cost",
+        ),
+        "recall_at_rate": ("recall_at_rate", "alert_rate", "average_precision", "roc_auc", "precision", "cost"),
+        "gini": ("gini", "ks", "roc_auc", "log_loss", "cost", "recall_at_rate", "alert_rate"),
         "accuracy": ("accuracy", "balanced_accuracy", "f1", "log_loss", "cost"),
         "rmse": ("rmse", "mae", "r2"),
         "mse": ("mse", "scaled_mae", "mase"),
@@ -51,5 +61,6 @@ def usual(primary: str, names: Iterable[str]) -> list[str]:
         ['return', 'sampled_return']
     """
     known = list(names)
-    found = [name for name in USUAL.get(primary, (primary,)) if name in known]
+    others = USUAL["roc_auc"] if "roc_auc" in known else ()  # of classes, compared by a measure of the user's choice
+    found = [name for name in dict.fromkeys(USUAL.get(primary, (primary, *others))) if name in known]
     return found if found and len(known) > 5 else known

@@ -13,6 +13,7 @@ from danlu.pipeline.fewshot import similar, with_support
 from danlu.pipeline.health import diagnose
 from danlu.pipeline.mlflow import log_to_mlflow
 from danlu.pipeline.plain import load_config
+from danlu.pipeline.presets import preset
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, cross_validate, resume, train, train_from
 from danlu.tasks.private import private_from
@@ -37,6 +38,7 @@ __all__ = [
     "load_model",
     "log_to_mlflow",
     "override",
+    "preset",
     "private_from",
     "rehearse",
     "resume",

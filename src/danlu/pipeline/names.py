@@ -47,6 +47,7 @@ _ALSO: Mapping[str, str] = {
     "answers.calibrate": "calibration calibrated temperaturescaling calibrationmethod",
     "answers.cost": "costs costmatrix misclassificationcost",
     "answers.alert_rate": "alertrate flagrate contamination capacity reviewrate",
+    "answers.compare_by": "evalmetric scoring primarymetric comparemetric",
     "answers.level": "alpha coverage confidence confidencelevel",
     "data.delimiter": "sep separator",
     "data.drop": "dropcolumns ignore ignorecolumns exclude",

@@ -10,10 +10,12 @@ import numpy as np
 
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TargetEncoder
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, unknown_name
 from danlu.evaluate.alert import check_alert_rate
 from danlu.evaluate.calibrate import CALIBRATIONS
 from danlu.evaluate.costs import cost_matrix
+from danlu.evaluate.metrics import metrics_of
+from danlu.evaluate.usual import DIRECTIONLESS
 from danlu.trained import HeldOut, Labels
 
 __all__ = ["Answers", "costs_from"]
@@ -29,12 +31,15 @@ class Answers(Blueprint):
             ``{"TRUE>PREDICTED": 9}`` of one; what is not named costs 1. The answer is then the one that costs least.
         alert_rate: of two classes: the share of rows that can be looked at. The second class is then predicted from the probability
             above which at most this share of the rows lies that were not learnt from; costs are then only counted.
+        compare_by: the measure that models are compared by and that is shown first, such as ``"average_precision"`` or ``"gini"``; None
+            is ROC-AUC of two classes, accuracy of more, RMSE of a quantity.
         level: how often an interval or a set of classes is to hold the true answer; the test measures how often it does.
     """
 
     calibrate: str = setting(default="auto", choices=CALIBRATIONS)
     cost: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
     alert_rate: float | None = setting(default=None, above=0, below=1, optional=True)
+    compare_by: str | None = None
     level: float = setting(default=0.9, above=0, below=1)
 
     def check(self, task: str, classes: Sequence[str], imbalance: Any) -> None:
@@ -52,6 +57,7 @@ class Answers(Blueprint):
                 "answers.calibrate=isotonic is for two classes; this target has more",
                 hint="answers.calibrate=temperature is for any number",
             )
+        self._check_measure(task)
         if self.alert_rate is not None and task != "binary":
             what = "a quantity" if task == "regression" else "of more classes"
             raise ConfigError(
@@ -73,9 +79,22 @@ class Answers(Blueprint):
                     hint="costs alone allow for rare classes",
                 )
 
+    def _check_measure(self, task: str) -> None:
+        """Refuse a measure that the task has not, or that needs another setting."""
+        name, needs = self.compare_by, {"recall_at_rate": ("alert_rate", self.alert_rate), "cost": ("cost", self.cost)}
+        if name is None:
+            return
+        known = [each.name for each in metrics_of(task) if each.name not in DIRECTIONLESS]
+        if name not in known:
+            raise unknown_name("measure", name, known)
+        if name in needs and not needs[name][1]:
+            raise ConfigError(
+                f"answers.compare_by is {name!r}, which needs answers.{needs[name][0]}", hint="set it as well"
+            )
+
     def head(self, target: TargetEncoder) -> Labels:
         """The head for a target, with nothing fitted yet."""
-        return Labels(target, alert_rate=self.alert_rate).costing(self.cost)
+        return Labels(target, alert_rate=self.alert_rate, compare_by=self.compare_by or "").costing(self.cost)
 
     def check_held(self, held: np.ndarray | None, classes: Sequence[str], imbalance: Any) -> None:
         """Refuse, before anything is trained, what cannot be fitted to the rows that will be held out.

@@ -23,7 +23,7 @@ from danlu.trained.grouped import Grouped, scores_on
 from danlu.trained.head import Head, namespace, out_shape_of
 from danlu.trained.held import HeldOut
 from danlu.trained.read import Say, warn
-from danlu.trained.restored import restored_costs, restored_knots, restored_rate
+from danlu.trained.restored import restored_costs, restored_knots, restored_measure, restored_rate
 from danlu.trained.scores import Asked, Scores, none_kept
 from danlu.trained.told import about_calibration, about_costs, about_scores
 
@@ -69,6 +69,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         asked: the interval or set that is written beside the answers; None writes none.
         cuts: of two classes: thresholds of groups of rows, instead of ``threshold``; None has none.
         alert_rate: of two classes: the share of rows that the threshold is to alert at most; None has no such threshold.
+        compare_by: the measure that models are compared by; empty is that of the task.
     """
 
     kind = "labels"
@@ -85,6 +86,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     asked: Asked | None = None
     cuts: Cuts | None = None
     alert_rate: float | None = None
+    compare_by: str = ""
 
     @property
     def task(self) -> str:
@@ -323,7 +325,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         true = self.target.inverse(truth) if self.task == "regression" else np.asarray(truth, np.int64)
         costs = None if self.costs is None else np.asarray(self.costs)
         covered = self._covered(answers, true)
-        return Rows(self.task, true, answers, self.threshold, costs=costs, covered=covered, alert_rate=self.alert_rate)
+        asked = {"alert_rate": self.alert_rate, "by": self.compare_by}
+        return Rows(self.task, true, answers, self.threshold, costs=costs, covered=covered, **asked)
 
     def decided(self, evidence: Any, rows: Any) -> Any:
         if self.cuts is None:
@@ -421,8 +424,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         }
         if self.cuts is not None:
             told["cuts"] = self.cuts.to_json()
-        if self.alert_rate is not None:
-            told["alert_rate"] = self.alert_rate
+        told |= {} if self.alert_rate is None else {"alert_rate": self.alert_rate}
+        told |= {"compare_by": self.compare_by} if self.compare_by else {}
         knots = {} if self.knots is None else {"knots": np.asarray(self.knots)}
         if isinstance(self.scores, Grouped):
             told["groups"] = self.scores.told()
@@ -459,6 +462,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             level,
             cuts=Cuts.from_json(data.get("cuts")),
             alert_rate=restored_rate(data.get("alert_rate"), found),
+            compare_by=restored_measure(data.get("compare_by"), found),
         )
 
     def check(self, network: Any, encoder: Any) -> None:

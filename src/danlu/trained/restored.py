@@ -8,8 +8,9 @@ import numpy as np
 
 from danlu.data import TargetEncoder
 from danlu.errors import ArtifactError
+from danlu.evaluate.metrics import metrics_of
 
-__all__ = ["restored_costs", "restored_knots", "restored_rate"]
+__all__ = ["restored_costs", "restored_knots", "restored_measure", "restored_rate"]
 
 
 def restored_knots(knots: np.ndarray | None) -> np.ndarray | None:
@@ -51,3 +52,10 @@ def restored_rate(saved: Any, target: TargetEncoder) -> float | None:
     raise ArtifactError(
         f"the saved alert rate is {str(saved)[:40]!r}; expected a share above 0 and below 1, of two classes"
     )
+
+
+def restored_measure(saved: Any, target: TargetEncoder) -> str:
+    """The measure that models are compared by, as it was saved; empty without one."""
+    if saved is None or (isinstance(saved, str) and saved in [each.name for each in metrics_of(target.task)]):
+        return saved or ""
+    raise ArtifactError(f"the saved measure to compare by is {str(saved)[:40]!r}, which the task has not")
