@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -15,7 +16,7 @@ from danlu.errors import ConfigError
 from danlu.rl.agent import AgentProgram, learner_of
 from danlu.rl.bandits import ContextualBandit, LinearGreedy, LinearThompson, LinUCB, NeuralLinear
 from danlu.rl.distributions import PlackettLuce
-from danlu.rl.environments import CartPole, Shop
+from danlu.rl.environments import CartPole, Pendulum, Shop
 from danlu.rl.on_policy import REINFORCE
 from danlu.rl.recipes import agent_recipe
 from danlu.rl.spaces import Slate
@@ -65,6 +66,38 @@ def test_a_slate_has_as_many_things_as_places() -> None:
     assert all(Slate(6, 3).contains(np.asarray(each)) for each in drawn)
 
 
+class Untold(Shop):
+    """A shop that says only how many were clicked."""
+
+    id = None
+
+    def step(self, state: Any, action: Any, key: Any) -> Any:
+        state, seen = super().step(state, action, key)
+        return state, dataclasses.replace(seen, parts=None)
+
+
+PAGES = Shop(items=5, features=3, slots=3, taste="linear", decay=1.5)
+
+
+def test_a_bandit_of_slates_learns_items_and_places() -> None:
+    state, rows = rows_of(LinUCB(n_steps=100), 12, PAGES)
+    assert rows["action"].shape == rows["reward"].shape == (1200, 3)
+    assert all(len(set(page)) == 3 for page in np.asarray(rows["action"]).tolist())
+    looked = np.asarray(state.model_state[1]["looked"])
+    np.testing.assert_allclose(looked, [1, 2**-1.5, 3**-1.5], atol=0.2)
+    shown = PAGES.regret(rows["observation"], rows["action"])
+    fixed = jnp.tile(jnp.arange(3), (400, 1))
+    assert shown[-400:].mean() < 0.4 * PAGES.regret(rows["observation"][-400:], fixed).mean()
+
+
+def test_only_what_was_looked_at_is_learnt_in_a_cascade() -> None:
+    clicks = jnp.array([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    known, pages = {"looked": jnp.ones(3)}, jnp.zeros((3, 3), jnp.int32)
+    found = LinUCB(clicks="cascade").lesson(known, pages, clicks)
+    assert found["weight"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
+    assert LinUCB(clicks="all").lesson(known, pages, clicks)["weight"].min() == 1
+
+
 def test_a_bandit_knows_the_ridge_regression_of_what_it_saw() -> None:
     agent = LinUCB(n_steps=40, penalty=0.5)
     state, rows = rows_of(agent, 5)
@@ -82,8 +115,14 @@ def test_what_a_bandit_refuses() -> None:
         LinUCB(hidden=(8,))
     with pytest.raises(ConfigError, match="expected a hidden layer or more"):
         NeuralLinear(hidden=())
-    with pytest.raises(ConfigError, match="chooses one of several actions"):
-        LinearThompson().check(Shop(slots=2))
+    with pytest.raises(ConfigError, match="chooses one of several actions, or a slate of them"):
+        LinearThompson().check(Pendulum())
+    with pytest.raises(ConfigError, match="one action has no places"):
+        LinUCB(clicks="cascade").check(SHOP)
+    with pytest.raises(ConfigError, match="which a cascade does not have"):
+        Shop(slots=2, clicks="cascade", decay=0.5)
+    with pytest.raises(ConfigError, match="learns from each place"):
+        rows_of(LinUCB(), 1, Untold(items=4, features=3, slots=2))
     with pytest.raises(ConfigError, match="discount"):
         LinearGreedy(discount=0.9)
     LinUCB().check(CartPole())
@@ -110,6 +149,10 @@ def test_a_neural_bandit_and_slates_learn() -> None:
     chance = float(shop.value(jax.random.normal(jax.random.key(1), (500, 3)), jnp.arange(500) % 5).mean()) * 20
     assert found.fitted.history[-1]["val_return"] > 1.3 * chance
     slates = shop.replace(slots=2)
+    pages = fit(
+        NeuralLinear(hidden=(16,), clicks="cascade"), slates.replace(clicks="cascade"), steps=1500, evaluations=1
+    )
+    assert pages.fitted.history[-1]["val_return"] > 12
     agent = agent_recipe(slates, "reinforce", environments=16, n_steps=64)[0]
     taught = fit(agent, slates, steps=40_000, evaluations=4).fitted.history
     assert taught[-1]["val_return"] > 1.2 * taught[0]["val_return"] or taught[-1]["val_return"] > 15

@@ -11,7 +11,9 @@ from danlu.blueprint import setting
 from danlu.nn._shapes import array_shape
 from danlu.nn.layer import Layer, Params, Shape, State
 
-__all__ = ["RidgeArms"]
+__all__ = ["PlacedArms", "RidgeArms"]
+
+_LEAST, _MOST = 0.01, 10.0  # of how much a place is looked at
 
 
 class RidgeArms(Layer):
@@ -78,6 +80,93 @@ class RidgeArms(Layer):
         moved = jax.vmap(lambda z: jax.scipy.linalg.solve_triangular(factor, z[..., None], lower=True, trans=1)[..., 0])
         mean, _ = self.apply({}, state, x)
         return mean + scale * jnp.einsum("rai,ri->ra", moved(noise), _features(x))  # (rows, arms)
+
+
+class PlacedArms(Layer):
+    """The same of items that are shown in places: what an item brings is ``v_j·θ_a·φ``, as place ``j`` is looked at by a share ``v_j``.
+
+    With what was seen of each item at each place, ``A_ja`` and ``b_ja``, the two factors are least squares in turn, in closed form::
+
+        A_a = λI + Σ_j v_j²·A_ja        b_a = Σ_j v_j·b_ja        θ_a = A_a⁻¹·b_a
+        v_j = (λ + Σ_a θ_a·b_ja)/(λ + Σ_a θ_aᵀ·A_ja·θ_a)        v_1 = 1
+
+    so that an item is not taken for a bad one as it stood where few look. One place is :class:`RidgeArms`.
+
+    Args:
+        arms: how many items there are.
+        places: of a page.
+        penalty: λ.
+        learns: whether ``v`` is learnt; else it is 1.
+
+    Params: ``{}``. State: ``{"precision": A, (places, arms, d + 1, d + 1), "moment": b, (places, arms, d + 1), "looked": v, (places,)}``.
+
+    Reference: Lagrée, Vernade & Cappé (2016), "Multiple-play bandits in the position-based model", NeurIPS; Komiyama, Honda & Takeda
+    (2017), "Position-based multiple-play bandit problem with unknown position bias", NeurIPS; for rows that were not looked at
+    (``weight``) Zong, Ni, Sung, Ke, Wen & Kveton (2016), "Cascading bandits for large-scale recommendation problems", UAI.
+
+    Example:
+        >>> layer = PlacedArms(2, 2, penalty=1e-3)
+        >>> _, state, _ = layer.init(jax.random.key(0), (1,))
+        >>> x, pages = jnp.zeros((4, 1)), jnp.array([[0, 1], [1, 0], [0, 1], [1, 0]])
+        >>> for _ in range(20):
+        ...     state = layer.learn(state, x, pages, jnp.tile(jnp.array([0.8, 0.4]), (4, 1)))
+        >>> state["looked"].round(2).tolist(), layer.apply({}, state, x[:1])[0].round(2).tolist()
+        ([1.0, 0.5], [[0.8, 0.8]])
+    """
+
+    arms: int = setting(minimum=1, integer=True)
+    places: int = setting(minimum=1, integer=True)
+    penalty: float = setting(default=1.0, above=0)
+    learns: bool = True
+
+    @property
+    def ridge(self) -> RidgeArms:
+        """The regression of items."""
+        return RidgeArms(self.arms, self.penalty)
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
+        size = array_shape("PlacedArms", in_shape)[-1] + 1
+        precision, moment = jnp.zeros((self.places, self.arms, size, size)), jnp.zeros((self.places, self.arms, size))
+        return {}, {"precision": precision, "moment": moment, "looked": jnp.ones(self.places)}, (self.arms,)
+
+    def of_items(self, state: State) -> State:
+        """The state of :attr:`ridge`: what is known of each item, wherever it stood."""
+        looked = state["looked"]
+        own = jnp.tile(self.penalty * jnp.eye(state["moment"].shape[-1]), (self.arms, 1, 1))
+        return {
+            "precision": own
+            + jnp.einsum("k,kaij->aij", jnp.square(looked), state["precision"]),  # (arms, d + 1, d + 1)
+            "moment": jnp.einsum("k,kai->ai", looked, state["moment"]),  # (arms, d + 1)
+        }
+
+    def apply(
+        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        return self.ridge.apply({}, self.of_items(state), x)[0], state
+
+    def learn(self, state: State, x: jax.Array, arm: jax.Array, reward: jax.Array, weight: Any = 1.0) -> State:
+        """The state after some pages: ``x (rows, d)``, the item at each place and its reward, ``(rows, places)``."""
+        phi, weight = _features(x), jnp.broadcast_to(weight, arm.shape)
+        shown = jax.nn.one_hot(arm, self.arms, dtype=phi.dtype) * weight[..., None]  # (rows, places, arms)
+        precision = state["precision"] + jnp.einsum("rka,ri,rj->kaij", shown, phi, phi)  # (places, arms, d + 1, d + 1)
+        moment = state["moment"] + jnp.einsum("rka,rk,ri->kai", shown, reward, phi)  # (places, arms, d + 1)
+        after = {"precision": precision, "moment": moment, "looked": state["looked"]}
+        if not self.learns:
+            return after
+        items = self.of_items(after)
+        theta = jnp.linalg.solve(items["precision"], items["moment"][..., None])[..., 0]
+        with_it = jnp.einsum("ai,kai->k", theta, moment)  # (places,)
+        of_it = jnp.einsum("ai,kaij,aj->k", theta, precision, theta)  # (places,)
+        looked = jnp.clip((self.penalty + with_it) / (self.penalty + of_it), _LEAST, _MOST)
+        return {**after, "looked": looked.at[0].set(1.0)}
+
+    def width(self, state: State, x: jax.Array) -> jax.Array:
+        """See :meth:`RidgeArms.width`."""
+        return self.ridge.width(self.of_items(state), x)
+
+    def draw(self, state: State, x: jax.Array, key: jax.Array, scale: float) -> jax.Array:
+        """See :meth:`RidgeArms.draw`."""
+        return self.ridge.draw(self.of_items(state), x, key, scale)
 
 
 def _features(x: jax.Array) -> jax.Array:

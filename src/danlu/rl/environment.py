@@ -35,12 +35,15 @@ class Outcome:
         reward: float32.
         terminated: whether the world ended with it.
         cost: what it cost of each kind of :attr:`Environment.costs`, float32; None in a world without costs.
+        parts: what each part of an action brought, such as each place of a slate, ``(parts,)``, of which the reward is the sum; None
+            where only the sum is seen.
     """
 
     observation: Any
     reward: jax.Array
     terminated: jax.Array
     cost: Any = None
+    parts: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -79,6 +82,7 @@ class Transition:
         extra: what else the agent noted (such as the logits it drew from).
         cost: what it cost, ``(environments, kinds)``; None in a world without costs.
         spent: the sum of the episode's costs so far, this step included.
+        parts: what each part of the action brought, ``(environments, parts)``; None where only the reward is seen.
     """
 
     observation: Any
@@ -92,6 +96,7 @@ class Transition:
     extra: Any = None
     cost: Any = None
     spent: Any = None
+    parts: Any = None
 
     @property
     def ended(self) -> jax.Array:
@@ -196,6 +201,7 @@ class Environment(Blueprint, abc.ABC):
             score=score,
             cost=outcome.cost,
             spent=spent,
+            parts=outcome.parts,
         )
         ended = transition.ended
 

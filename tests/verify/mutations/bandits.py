@@ -75,10 +75,18 @@ MUTATIONS = [
             "bandits.linucb",
         ),
         ("width-without-root", "return jnp.sqrt(jnp.maximum(", "return (jnp.maximum(", "bandits.linucb"),
+        ("places-looked-at-alike", "jnp.square(looked), state", "looked, state", "bandits.places"),
+        ("looks-without-prior", "(self.penalty + with_it) / (", "with_it / (", "bandits.places"),
+        ("first-place-learnt", "looked.at[0].set(1.0)", "looked", "bandits.places"),
         ("factor-not-turned", "lower=True, trans=1)", "lower=True, trans=0)", "bandits.thompson"),
     ),
     *of(
         "rl/distributions.py",
         ("items-shown-twice", "left = left - 1e9 * there", "left = left - 0 * there", "bandits.slates"),
+    ),
+    *of(
+        "rl/environments/shop.py",
+        ("cascade-looks-on", "liked * jnp.concatenate(", "liked + 0 * jnp.concatenate(", "bandits.cascade"),
+        ("every-liked-item-clicked", "clicks &= jnp.cumsum(clicks, axis=-1) == 1", "clicks &= True", "bandits.cascade"),
     ),
 ]

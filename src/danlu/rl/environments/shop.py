@@ -36,6 +36,9 @@ class Shop(Environment):
     directions ``θ`` and ``b ~ N(−1, ½)``; or, ``taste="linear"``, ``½ + 0.45·θ_i·u``, as algorithms for linear bandits assume. What
     the items are is drawn from ``shop``, so that it is the same in every episode: it is learnt once.
 
+    With ``clicks="cascade"`` a visitor looks from the top down, clicks the first item that is liked and looks no further: place ``j`` is
+    clicked with the probability ``α_j·Π_{i<j} (1 − α_i)``.
+
     Nothing that is shown changes who comes next: each step is a decision by itself, a contextual bandit, and an episode, which terminates
     after ``visitors`` of them, is only for counting.
 
@@ -45,13 +48,14 @@ class Shop(Environment):
         slots: how many are shown; the action is one item, or with several slots an order of different ones.
         features: numbers that are known of a visitor.
         visitors: of an episode.
-        decay: how fast places are looked at less; 0 looks at all.
+        clicks: how a page is looked at: ``"positions"`` or ``"cascade"``.
+        decay: how fast places are looked at less, of ``"positions"``; 0 looks at all.
         taste: ``"logistic"`` or ``"linear"``.
         shop: the number of the shop, which its items are drawn from.
 
     Observation: ``u``, ``(features,)`` float32.
 
-    Reference: Craswell, Zoeter, Taylor & Ramsey (2008), "An experimental comparison of click position-bias models", WSDM: the model of
+    Reference: Craswell, Zoeter, Taylor & Ramsey (2008), "An experimental comparison of click position-bias models", WSDM: both models of
     clicks.
 
     Example:
@@ -69,6 +73,7 @@ class Shop(Environment):
     slots: int = setting(default=1, minimum=1, integer=True)
     features: int = setting(default=5, minimum=1, integer=True)
     visitors: int = setting(default=50, minimum=1, integer=True)
+    clicks: str = setting(default="positions", choices=("positions", "cascade"))
     decay: float = setting(default=1.0, minimum=0)
     taste: str = setting(default="logistic", choices=("logistic", "linear"))
     shop: int = setting(default=0, minimum=0, integer=True)
@@ -77,6 +82,11 @@ class Shop(Environment):
         super().__post_init__()
         if self.slots > self.items:
             raise ConfigError(f"Shop has {self.slots} slots for {self.items} items; expected as many items or more")
+        if self.clicks == "cascade" and self.decay != 1.0:
+            raise ConfigError(
+                f"Shop.decay is {self.decay:g}, which a cascade does not have: it looks at all places down to the first click",
+                hint="leave decay out, or take clicks='positions'",
+            )
 
     @property
     def observation_space(self) -> Box:
@@ -92,10 +102,16 @@ class Shop(Environment):
 
     def step(self, state: ShopState, action: jax.Array, key: jax.Array) -> tuple[ShopState, Outcome]:
         click_key, next_key = jax.random.split(key)
-        chances = self.chances(state.visitor, action)
-        clicks = jax.random.uniform(click_key, chances.shape) < chances
+        liked = self._liked(state.visitor, action)
+        if self.clicks == "positions":
+            liked = liked * self._looked(liked)
+        clicks = jax.random.uniform(click_key, liked.shape) < liked
+        if self.clicks == "cascade":
+            clicks &= jnp.cumsum(clicks, axis=-1) == 1
+        clicks = clicks.astype(jnp.float32)
         after = ShopState(self._visitor(next_key), state.visitors + 1)
-        return after, Outcome(after.visitor, clicks.sum().astype(jnp.float32), after.visitors >= self.visitors)
+        parts = None if self.slots == 1 else clicks
+        return after, Outcome(after.visitor, clicks.sum(), after.visitors >= self.visitors, parts=parts)
 
     # What is true of it.
 
@@ -109,14 +125,25 @@ class Shop(Environment):
         liked = 0.5 * jax.random.normal(liked_key, (self.items,)) - 1
         return jax.nn.sigmoid(_STEEP * along + jnp.broadcast_to(liked, along.shape))
 
-    def chances(self, visitor: jax.Array, action: jax.Array) -> jax.Array:
-        """How likely each place of a slate (or the one item) is clicked, ``(…, slots)``; an item that stands twice counts once."""
+    def _looked(self, like: jax.Array) -> jax.Array:
+        """How likely each place is looked at, of the shape of ``like``, ``(…, slots)``."""
+        return jnp.broadcast_to((jnp.arange(self.slots) + 1.0) ** -self.decay, like.shape)
+
+    def _liked(self, visitor: jax.Array, action: jax.Array) -> jax.Array:
+        """How likely what stands at each place is liked, ``(…, slots)``; an item that stands twice counts once."""
         shown = jnp.clip(jnp.asarray(action), 0, self.items - 1)
         shown = shown[..., None] if self.slots == 1 else shown
         liked = jnp.take_along_axis(self.attraction(visitor), shown, axis=-1)
-        looked = jnp.broadcast_to((jnp.arange(self.slots) + 1.0) ** -self.decay, liked.shape)
         same = jnp.tril(shown[..., :, None] == shown[..., None, :], -1)  # (…, slots, slots)
-        return liked * looked * ~same.any(-1)
+        return liked * ~same.any(-1)
+
+    def chances(self, visitor: jax.Array, action: jax.Array) -> jax.Array:
+        """How likely each place of a slate (or the one item) is clicked, ``(…, slots)``."""
+        liked = self._liked(visitor, action)
+        if self.clicks == "positions":
+            return liked * self._looked(liked)
+        missed = jnp.cumprod(1 - liked, axis=-1)
+        return liked * jnp.concatenate([jnp.ones_like(missed[..., :1]), missed[..., :-1]], axis=-1)
 
     def value(self, visitor: jax.Array, action: jax.Array) -> jax.Array:
         """The mean reward of what is shown, ``(…)``."""

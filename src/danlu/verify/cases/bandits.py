@@ -12,8 +12,9 @@ import numpy as np
 
 from danlu.bandits.losses import LoggedReward, PolicyValue, robust_scores
 from danlu.evaluate.logged import Logged
-from danlu.rl.arms import RidgeArms
+from danlu.rl.arms import PlacedArms, RidgeArms
 from danlu.rl.distributions import PlackettLuce
+from danlu.rl.environments import Shop
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw
 
@@ -238,6 +239,68 @@ def posterior(check: Check) -> None:
         ]
     )
     check(arms.draw(state, x, key, scale), expected, oracle="closed form")
+
+
+@case("bandits.places")
+def in_turn(check: Check) -> None:
+    """Items in places: what is known of the items is least squares of rows that are looked at less, and how much places are looked at is
+    the least squares of the second factor, both by a solver; one place is the regression of single arms."""
+    layer = PlacedArms(3, 2, penalty=0.7)
+    x, pages, reward = draw(12, 2), np.array([[0, 1], [2, 0], [1, 2]] * 4), draw(12, 2, seed=1) + 1
+    weight = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]] * 4)
+    state = layer.init(jax.random.key(0), (2,))[1]
+    for part in (slice(0, 5), slice(5, 12)):
+        arrays = (jnp.asarray(each[part]) for each in (x, pages, reward, weight))
+        state = layer.learn(state, *arrays)
+    phi = np.concatenate([x, np.ones((12, 1))], axis=1)
+
+    def items(looked: np.ndarray, rows: int) -> np.ndarray:
+        found = []
+        for item in range(3):
+            row, place = np.nonzero((pages[:rows] == item) & (weight[:rows] > 0))
+            features = np.concatenate([looked[place][:, None] * phi[row], np.sqrt(0.7) * np.eye(3)])
+            found.append(np.linalg.lstsq(features, np.concatenate([reward[row, place], np.zeros(3)]), rcond=None)[0])
+        return np.stack(found)
+
+    looked = np.ones(2)
+    for rows in (5, 12):  # one turn after each part
+        mean = np.einsum("ri,rki->rk", phi[:rows], items(looked, rows)[pages[:rows]])  # (rows, places)
+        root = np.sqrt(weight[:rows, 1])
+        design = np.concatenate([root * mean[:, 1], [np.sqrt(0.7)]])
+        target = np.concatenate([root * reward[:rows, 1], [np.sqrt(0.7)]])
+        looked = np.array([1.0, np.clip(np.linalg.lstsq(design[:, None], target, rcond=None)[0][0], 0.01, 10)])
+    check(state["looked"], looked, oracle="least squares")
+    check(layer.apply({}, state, jnp.asarray(x))[0], phi @ items(looked, 12).T, oracle="least squares")
+    single, one = PlacedArms(2, 1, penalty=0.7), RidgeArms(2, penalty=0.7)
+    rows = jnp.asarray(x), jnp.asarray(pages[:, 0] % 2), jnp.asarray(reward[:, 0])
+    known = one.learn(one.init(jax.random.key(0), (2,))[1], *rows)
+    placed = single.learn(single.init(jax.random.key(0), (2,))[1], rows[0], rows[1][:, None], rows[2][:, None])
+    check(single.width(placed, rows[0]), one.width(known, rows[0]), oracle="RidgeArms")
+    check(single.apply({}, placed, rows[0])[0], one.apply({}, known, rows[0])[0], oracle="RidgeArms")
+
+
+@case("bandits.cascade")
+def cascade(check: Check) -> None:
+    """A shop whose visitors look down to the first item they like: every way that likes can fall, by hand; and the best page of all."""
+    shop = Shop(items=4, slots=3, features=2, clicks="cascade")
+    visitor = jnp.asarray(draw(2) / np.linalg.norm(draw(2)))
+    liked, slates = np.asarray(shop.attraction(visitor), np.float64), list(itertools.permutations(range(4), 3))
+    expected = np.zeros((len(slates), 3))
+    for row, slate in enumerate(slates):
+        for likes in itertools.product((False, True), repeat=3):
+            chance = np.prod(
+                [liked[item] if like else 1 - liked[item] for item, like in zip(slate, likes, strict=True)]
+            )
+            if any(likes):
+                expected[row, likes.index(True)] += chance
+    pages = jnp.asarray(slates)
+    check(jax.vmap(lambda page: shop.chances(visitor, page))(pages), expected, oracle="by hand")
+    check(shop.value(visitor, shop.best(visitor)), expected.sum(1).max(), oracle="by hand")
+    state = shop.reset(jax.random.key(0))[0]
+    keys = jax.random.split(jax.random.key(1), 200)
+    seen = jax.vmap(lambda key: shop.step(state, pages[5], key)[1])(keys)
+    check(seen.parts.sum(1), seen.reward, oracle="the sum")
+    check(seen.reward.max(), 1.0, oracle="one click at most")
 
 
 @case("bandits.slates")
