@@ -97,7 +97,8 @@ def _classes(head: Any) -> tuple[str, ...]:
     target = getattr(head, "target", None)
     if target is not None:
         return tuple(target.classes)
-    return next(tuple(found) for name in ("classes", "labels", "words") if (found := getattr(head, name, None)))
+    named = (getattr(head, name, None) for name in ("classes", "labels", "words"))
+    return next((tuple(each) for each in named if each), ())
 
 
 def _asked(head: Any) -> Asked:
