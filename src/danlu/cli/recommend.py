@@ -37,7 +37,7 @@ def recommend(
     if output is not None:
         check_ending(output)
     model: Any = load_model(run)
-    if not hasattr(model, "similar"):
+    if not hasattr(model, "recommend"):
         raise ConfigError(
             f"{run} is a model for {model.purpose}; expected a recommender",
             hint="danlu train RATINGS.csv --recommend user:item:rating",
