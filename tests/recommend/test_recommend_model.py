@@ -14,6 +14,9 @@ from danlu.errors import ConfigError, SchemaError
 from danlu.pipeline.config import config_from
 from danlu.pipeline.recommend import Recommendations
 from danlu.recommend import CodeTower, FeatureTower, Matcher, Ranked, Recommend, SequenceTower
+from danlu.recommend.encoder import RecommendEncoder
+from danlu.recommend.interactions import Interactions
+from danlu.recommend.newcomer import newcomer, ranked_newcomer, rated_newcomer
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3" / "recommend" / "model"
 
@@ -193,3 +196,80 @@ def test_a_killed_training_goes_on_to_the_same_bits(columns: str, tmp_path: Path
     assert len(again.fitted.history) == len(whole.fitted.history)
     for one, other in zip(jax.tree.leaves(whole.model.params), jax.tree.leaves(again.model.params), strict=True):
         assert (np.asarray(one) == np.asarray(other)).all()
+
+
+def test_who_comes_with_a_history_is_found_among_the_users(model) -> None:
+    """Of users who rate and choose by a taste, a newcomer's taste is found by what it had; a sequence is read as it is."""
+    rng = np.random.default_rng(0)
+    taste, kind, new = rng.normal(size=(40, 3)), rng.normal(size=(30, 3)), np.array([1.5, -1.0, 0.5])
+    taste[:, 2], kind[:, 2] = 0.2 * taste[:, 2], 0.1 * kind[:, 2]  # biases
+    user, item = np.repeat(np.arange(1, 41), 30), np.tile(np.arange(1, 31), 40)
+    said = 3 + (taste[:, :2] @ kind[:, :2].T + taste[:, 2:] + kind[:, 2]).ravel() + 0.1 * rng.normal(size=1200)
+    names = (tuple(map(str, range(40))), tuple(map(str, range(30))))
+    blank = RecommendEncoder(model.encoder.named, *names, np.zeros(42, int), np.zeros(0, np.int32))
+    encoder = blank.knowing(Interactions(user, item, said))
+    params = {
+        name: {"vector": np.r_[np.zeros((1, 2)), each[:, :2]], "bias": np.r_[0.0, each[:, 2]]}
+        for name, each in (("user", taste), ("item", kind))
+    }
+    network, state = Matcher(CodeTower(41, 2), CodeTower(31, 2)), {"user": {}, "item": {}, "offset": np.float32(3)}
+    wanted = 3 + kind[:, :2] @ new[:2] + kind[:, 2]
+    had = rng.choice(30, 12, replace=False)
+    found = newcomer(network, params, state, encoder, had + 1, wanted[had])(np.zeros(2, int))
+    assert found.shape == (2, 31)
+    assert np.corrcoef(found[0, 1:], wanted)[0, 1] > 0.99
+    best = np.argsort(-wanted)[:8]
+    found = newcomer(network, params, state, encoder, best[:5] + 1, None)(np.zeros(1, int))
+    assert np.corrcoef(found[0, 1:], wanted)[0, 1] > 0.8
+
+
+def test_a_history_is_not_recommended_again_and_says_because(model) -> None:
+    history = {"b3": 5.0, "b1": 1.0, "b2": 4.0}
+    found = model.recommend(history=history, count=40, because=True, say=lambda line: None)
+    assert set(found["book"]) == set(model.encoder.items) - set(history)
+    assert set(found["because"]) <= {"b3", "b2"}
+    assert found["stars"].is_sorted(descending=True)
+    again = model.recommend(history=history, count=40, again=True, say=lambda line: None)
+    assert set(again["book"]) == set(model.encoder.items)
+
+
+def test_histories_that_cannot_be_are_refused(model) -> None:
+    said: list[str] = []
+    assert model.recommend(history={"b3": 5, "new": 1}, count=2, say=said.append).height == 2
+    assert "1 of 2 items of the history were not in the training data: 'new'" in said[0]
+    for history, message in (
+        (["b3"], "the history has no ratings"),
+        ({"new": 1.0}, "none of the history was in the training data: 'new'"),
+        ({"b3": 99.0}, "the rating 99; expected"),
+    ):
+        with pytest.raises((ConfigError, SchemaError), match=message):
+            model.recommend(history=history)
+    for how in ({}, {"users": "001", "history": {"b3": 1.0}}):
+        with pytest.raises(ConfigError, match="either users or a history"):
+            model.recommend(**how)
+
+
+def test_a_ranked_newcomer_is_the_best_by_its_own_formula() -> None:
+    rng = np.random.default_rng(0)
+    items, had, mean = rng.normal(size=(9, 4)), np.array([1, 4, 4]), rng.normal(size=4)
+    root = np.linalg.cholesky(np.cov(rng.normal(size=(4, 20))))
+
+    def loss(v: np.ndarray) -> float:
+        scores = items[:, -1] + items[:, :-1] @ v[:-1] + v[-1]
+        w = np.linalg.solve(root, v - mean)
+        return -(scores[had] - np.log(np.exp(scores).sum())).sum() + 0.5 * w @ w
+
+    found = ranked_newcomer(items, had, mean, root)
+    assert all(loss(found) <= loss(found + 0.05 * step) for step in [*np.eye(4), *-np.eye(4)])
+    with pytest.raises(ConfigError, match="neural knows users by number"):
+        newcomer(Matcher(CodeTower(2, 2), CodeTower(3, 2), (4,)), {}, {}, None, had, None)
+    ratings = rng.normal(size=3)
+    a = np.c_[items[had, :-1], np.ones(3)]
+    normal = a.T @ a / 0.3 + np.linalg.inv(root @ root.T)
+    by_hand = mean + np.linalg.solve(normal, a.T @ (ratings - items[had, -1] - a @ mean) / 0.3)
+    assert rated_newcomer(items[had], ratings, mean, root, 0.3) == pytest.approx(by_hand)
+
+
+def test_pairs_without_a_name_are_told_by_their_row(model) -> None:
+    with pytest.raises(SchemaError, match="2 rows lack 'reader' or 'book': row 2, 3"):
+        model.predict(pl.DataFrame({"reader": ["001", None, "001"], "book": ["b1", "b2", " "]}))

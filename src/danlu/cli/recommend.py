@@ -19,6 +19,12 @@ def recommend(
     user: Annotated[
         list[str] | None, typer.Option(help="Whom to recommend to; several: --user 42 --user 7, or all.")
     ] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What somebody who is not known had, in its order: --history ITEM --history ITEM; of ratings ITEM=RATING."
+        ),
+    ] = None,
     like: Annotated[str | None, typer.Option(help="The items most like this one, instead of those for a user.")] = None,
     count: Annotated[int, typer.Option(help="How many items.")] = 10,
     again: Annotated[bool, typer.Option("--again", help="Also items that the user had.")] = False,
@@ -42,17 +48,23 @@ def recommend(
             f"{run} is a model for {model.purpose}; expected a recommender",
             hint="danlu train RATINGS.csv --recommend user:item:rating",
         )
-    if (user is None) == (like is None):
-        known = model.encoder.users[0]
+    given = [name for name, value in (("--user", user), ("--history", history), ("--like", like)) if value is not None]
+    if len(given) != 1:
+        known, item = model.encoder.users[0], model.encoder.items[0]
         raise ConfigError(
-            "expected a user or an item",
-            hint=f"danlu recommend {run} --user {known}, or --like {model.encoder.items[0]}",
+            f"{' and '.join(given)} were given together; expected one of them"
+            if given
+            else "expected a user or an item",
+            hint=f"danlu recommend {run} --user {known}, --history {item}, or --like {item}",
         )
     if like is not None:
-        for name, given in (("--again", again), ("--because", because)):
-            if given:
-                raise ConfigError(f"{name} is for --user, and would not be used with --like")
+        for name, on in (("--again", again), ("--because", because)):
+            if on:
+                raise ConfigError(f"{name} is for --user or --history, and would not be used with --like")
         found = model.similar(like, count=count)
+    elif history is not None:
+        had: Any = dict(map(_rated, history)) if model.head.rating else history
+        found = model.recommend(history=had, count=count, again=again, because=because)
     else:
         names = list(model.encoder.users) if user == ["all"] and "all" not in model.encoder.users else user
         found = model.recommend(names, count=count, again=again, because=because)
@@ -62,3 +74,12 @@ def recommend(
         print(f"{found.height:,} rows written to {output}")
         return
     print_data(found.write_csv())
+
+
+def _rated(given: str) -> tuple[str, float]:
+    """``ITEM=RATING``."""
+    item, _, rating = given.rpartition("=")
+    try:
+        return item, float(rating)
+    except ValueError:
+        raise ConfigError(f"--history is {given!r}; expected an item and its rating", hint="--history ITEM=4") from None

@@ -243,10 +243,17 @@ class Recommendations(Domain):
                 hint=f"danlu recommend RUN --user NAME names the items for a user; pairs have {named.user!r} and {named.item!r}",
             )
         frame = table.frame.with_columns(pl.col(named.user, named.item).cast(pl.String).str.strip_chars())
+        frame = frame.with_columns(pl.col(named.user, named.item).replace("", None))
         whole = frame.drop_nulls(list(wanted))
         if whole.height < frame.height:
             if not truth:
-                raise SchemaError(f"{frame.height - whole.height:,} rows lack a user or an item; expected both in each")
+                lacking = frame.with_row_index("row").filter(pl.any_horizontal(pl.col(*wanted).is_null()))["row"]
+                first = table.line_offset
+                shown = ", ".join(str(row + (first or 1)) for row in lacking[:5]) + (", …" if len(lacking) > 5 else "")
+                raise SchemaError(
+                    f"{len(lacking):,} rows lack {named.user!r} or {named.item!r}: {'row' if first is None else 'line'} {shown}; expected both in each",
+                    hint="leave these rows out, or fill them",
+                )
             say(f"{frame.height - whole.height:,} rows lack {', '.join(map(repr, wanted))} and are left out")
         if not whole.height:
             raise SchemaError("there is no pair of a user and an item")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.recommendation import Rankings
 from danlu.recommend.encoder import RecommendEncoder
 from danlu.recommend.networks import Matcher, SequenceTower
+from danlu.recommend.newcomer import newcomer
 from danlu.recommend.rank import first, item_vectors, scorer
 from danlu.trained.head import Head, namespace
 from danlu.trained.read import Say, warn
@@ -92,19 +94,21 @@ class RecommendHead(Head):
     def recommend(
         self,
         trained: Trained,
-        users: str | int | Sequence[str | int],
+        users: str | int | Sequence[str | int] | None = None,
         *,
+        history: Sequence[str | int] | Mapping[str, float] | None = None,
         count: int = 10,
         again: bool = False,
         because: bool = False,
         say: Say = warn,
     ) -> pl.DataFrame:
-        """The items for users, the best first.
+        """The items for users, or for somebody who had some items, the best first.
 
         A user who is not known gets the items that most users had.
 
         Args:
             users: their names.
+            history: in their place what somebody had, in its order; of a model of ratings a dict of items and their ratings.
             count: how many items.
             again: whether items that the user had are among them.
             because: whether each item comes with the one of those that the user had which is most like it, by the cosine of the network's
@@ -112,14 +116,18 @@ class RecommendHead(Head):
             say: called with what is to be known of the answer.
 
         Returns:
-            Columns of the user, ``rank``, the item, the rating or ``score``, and ``because``.
+            Columns of the user (not with a history), ``rank``, the item, the rating or ``score``, and ``because``.
         """
         encoder = trained.encoder
-        names = [str(each).strip() for each in ([users] if isinstance(users, str | int) else users)]
-        if not names:
-            raise ConfigError("there is no user to recommend to; expected the name of one or more")
         if not 1 <= count <= _MOST:
             raise ConfigError(f"count is {count}; expected 1 to {_MOST:,} items")
+        if (users is None) == (history is None):
+            raise ConfigError("expected either users or a history to recommend to")
+        if history is not None:
+            return self._for_history(trained, history, count=count, again=again, because=because, say=say)
+        names = [str(each).strip() for each in ([users] if isinstance(users, str | int) else users or ())]
+        if not names:
+            raise ConfigError("there is no user to recommend to; expected the name of one or more")
         numbers = encoder.user_numbers(names)
         strange = [repr(name) for name, number in zip(names, numbers, strict=True) if not number]
         if strange:
@@ -138,7 +146,10 @@ class RecommendHead(Head):
             self.rating or "score": scores[row, rank],
         }
         if because:
-            found["because"] = self._because(trained, numbers[row], items)
+            own = [slice(encoder.starts[user], encoder.starts[user + 1]) for user in numbers]
+            ratings = encoder.ratings
+            had = [(encoder.had[each], None if ratings is None else ratings[each]) for each in own]
+            found["because"] = self._because(trained, [had[each] for each in row], items)
         return pl.DataFrame(found).with_columns(pl.col(self.rating or "score").fill_nan(None))
 
     @staticmethod
@@ -146,17 +157,68 @@ class RecommendHead(Head):
         had = np.unique(encoder.had[encoder.starts[number] : encoder.starts[number + 1]])
         return len(encoder.items) - len(had) < count
 
-    def _because(self, trained: Trained, users: np.ndarray, items: np.ndarray) -> list[str | None]:
-        """Of each item the one that the user had which is most like it; of ratings, among those it did not rate below its own mean."""
+    def _for_history(
+        self, trained: Trained, history: Any, *, count: int, again: bool, because: bool, say: Say
+    ) -> pl.DataFrame:
+        """The items for somebody who had others."""
+        encoder: RecommendEncoder = trained.encoder
+        names = [str(each).strip() for each in history]
+        rated = isinstance(history, Mapping)
+        if rated != bool(self.rating):
+            raise ConfigError(
+                f"the history has no ratings, and this model foretells {self.rating!r}; expected one beside each item"
+                if self.rating
+                else "the history has ratings, and this model ranks items by who had them; expected items alone",
+                hint=f"--history {encoder.items[0]}" + (f"={self.high:g}" if self.rating else ""),
+            )
+        numbers = encoder.item_numbers(names)
+        strange = [repr(name) for name, number in zip(names, numbers, strict=True) if not number]
+        if not numbers.any():
+            raise SchemaError(
+                f"none of the history was in the training data: {', '.join(strange[:5]) or 'it is empty'}",
+                hint=f"the items are {', '.join(map(repr, encoder.items[:3]))}, …",
+            )
+        if strange:
+            say(
+                f"{len(strange):,} of {len(names):,} items of the history were not in the training data: {', '.join(strange[:5])}"
+            )
+        had, ratings = numbers[numbers > 0], None
+        if rated:
+            ratings = np.array([float(each) for each in history.values()])[numbers > 0]
+            out = ratings[~((ratings >= self.low) & (ratings <= self.high))]
+            if len(out):
+                raise ConfigError(
+                    f"the history has the rating {out[0]:g}; expected {self.low:g} to {self.high:g}, as in the training data"
+                )
+        network: Any = trained.network
+        own = newcomer(network, trained.params, trained.state, encoder, had, ratings)
+        alone = dataclasses.replace(encoder, starts=np.array([0, len(had)]), had=had.astype(np.int32))
+        if not again and len(encoder.items) - len(np.unique(had)) < count:
+            say(f"for some users there are fewer than {count} items that they did not have")
+        places, scores = first(own, alone, np.zeros(1, int), count, again=again)
+        items = places[0][places[0] >= 0]
+        found: dict[str, Any] = {
+            "rank": np.arange(1, len(items) + 1),
+            self.item: [encoder.items[each - 1] for each in items],
+            self.rating or "score": self(scores[0, : len(items)]),
+        }
+        if because:
+            found["because"] = self._because(trained, [(had, ratings)] * len(items), items)
+        return pl.DataFrame(found)
+
+    @staticmethod
+    def _because(trained: Trained, histories: Sequence[Any], items: np.ndarray) -> list[str | None]:
+        """Of each item the one that the user had which is most like it; of ratings, among those it did not rate below its own mean.
+
+        Args:
+            histories: beside each item what its user had, and the ratings or None.
+        """
         encoder = trained.encoder
         vectors = _directions(trained)
         found: list[str | None] = []
-        for user, item in zip(users, items, strict=True):
-            own = slice(encoder.starts[user], encoder.starts[user + 1])
-            had = encoder.had[own]
-            if encoder.ratings is not None and len(had):
-                liked = encoder.ratings[own]
-                had = had[liked >= liked.mean()]
+        for (had, ratings), item in zip(histories, items, strict=True):
+            if ratings is not None and len(had):
+                had = had[ratings >= ratings.mean()]
             had = had[had != item]
             near = vectors[had] @ vectors[item]
             found.append(encoder.items[had[near.argmax()] - 1] if len(had) else None)

@@ -13,7 +13,7 @@ from danlu.evaluate.recommendation import DEPTH, Rankings
 from danlu.recommend.encoder import RecommendEncoder
 from danlu.recommend.networks import Matcher
 
-__all__ = ["Scores", "first", "item_vectors", "ranking", "scorer"]
+__all__ = ["Scores", "first", "item_vectors", "ranking", "scorer", "user_vectors"]
 
 Scores = Callable[[np.ndarray], np.ndarray]
 """From numbers of users ``(users,)`` to what each thinks of each number of an item, ``(users, items + 1)``; place 0 means nothing."""
@@ -28,18 +28,31 @@ def _items(network: Matcher, params: Any, state: Any, x: Any) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
+def _users(network: Matcher, params: Any, state: Any, x: Any) -> jax.Array:
+    return network.users(params, state, x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def _scores(network: Matcher, params: Any, state: Any, x: Any, items: Any) -> jax.Array:
     return network.all_items(params, state, network.users(params, state, x), items)
 
 
 def item_vectors(network: Matcher, params: Any, state: Any, encoder: RecommendEncoder) -> np.ndarray:
     """The vectors of all numbers of items with their biases, ``(items + 1, dim + 1)``."""
-    count = len(encoder.items) + 1
+    return _vectors(lambda n: _items(network, params, state, encoder.of_item_numbers(n)), len(encoder.items) + 1)
+
+
+def user_vectors(network: Matcher, params: Any, state: Any, encoder: RecommendEncoder) -> np.ndarray:
+    """The vectors of all numbers of users with their biases, ``(users + 1, dim + 1)``."""
+    return _vectors(lambda n: _users(network, params, state, encoder.of_user_numbers(n)), len(encoder.users) + 1)
+
+
+def _vectors(made: Callable[[np.ndarray], jax.Array], count: int) -> np.ndarray:
     size = min(_ROWS, count)
     found = []
     for low in range(0, count, size):
         numbers = np.minimum(np.arange(low, low + size, dtype=np.int32), count - 1)  # of one size: one program
-        found.append(np.asarray(_items(network, params, state, encoder.of_item_numbers(numbers)))[: count - low])
+        found.append(np.asarray(made(numbers))[: count - low])
     return np.concatenate(found)
 
 
