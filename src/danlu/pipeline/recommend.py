@@ -251,7 +251,8 @@ class Recommendations(Domain):
                 first = table.line_offset
                 shown = ", ".join(str(row + (first or 1)) for row in lacking[:5]) + (", …" if len(lacking) > 5 else "")
                 raise SchemaError(
-                    f"{len(lacking):,} rows lack {named.user!r} or {named.item!r}: {'row' if first is None else 'line'} {shown}; expected both in each",
+                    f"{len(lacking):,} rows lack {named.user!r} or {named.item!r}: {'row' if first is None else 'line'} {shown}; "
+                    "expected both in each",
                     hint="leave these rows out, or fill them",
                 )
             say(f"{frame.height - whole.height:,} rows lack {', '.join(map(repr, wanted))} and are left out")
