@@ -41,25 +41,34 @@ DEAR = (
     "board-games.md",
     "export-writing-and-acting.md",
 )
-IN_TURNS = (  # each takes seconds; two of them in a run, by the commit
+IN_TURNS = (  # each takes seconds; three of them in a run, by the commit
     "add-a-task.md",
+    "bandits.md",
     "blend.md",
     "compress.md",
     "compare-runs.md",
     "cross-validate.md",
+    "drive.md",
     "explain-a-model.md",
+    "explain-an-answer.md",
+    "export.md",
     "few-examples.md",
     "forecast.md",
+    "generate-pictures.md",
     "probabilities.md",
+    "recommend.md",
     "replay.md",
     "segment-images.md",
+    "segments.md",
+    "several-devices.md",
     "several-modalities.md",
+    "synthesize.md",
     "train-an-agent.md",
     "tune.md",
     "watch.md",
     "xray.md",
 )
-SLOW = (*DEAR, *others(IN_TURNS))
+SLOW = (*DEAR, *others(IN_TURNS, 3))
 MARKED = [pytest.param(page, marks=pytest.mark.slow) if page.endswith(SLOW) else page for page in RUN]
 
 
