@@ -367,3 +367,13 @@ def test_a_forecast_without_times_says_what_was_read_as_texts(tmp_path: Path) ->
     config = config_from({"data": {"source": str(tmp_path / "t.csv")}, "forecast": {"columns": ["v"]}})
     with pytest.raises(DataError, match=r"one time column(.|\n)*look like dates and are read as texts"):
         KINDS["series"].prepare(config, config.data.source)
+
+
+def test_of_a_source_that_is_not_there_that_is_said_and_not_what_tables_do_not_use(tmp_path: Path) -> None:
+    from danlu.pipeline.once import prepare
+
+    config = config_from({"generate": {"model": "vae"}})
+    with pytest.raises(DataError, match="there is no file or folder"):
+        prepare(config, str(tmp_path / "photoz"), say=print)
+    with pytest.raises(ConfigError, match=r"generate\.model is not used for tables"):
+        prepare(config, str(tmp_path), say=print)

@@ -43,7 +43,7 @@ USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """By the measure that models are compared by."""
 
-DIRECTIONLESS = ("set_coverage", "interval_coverage", "coverage", "alert_rate")
+DIRECTIONLESS = ("set_coverage", "interval_coverage", "coverage", "alert_rate", "nearest")
 """Measures that are best at a value: neither more nor less of them is better."""
 
 

@@ -255,7 +255,14 @@ class Paintings(Pictures):
             ("On the way from one to another", way_sheet(trained)),
         ]
         facts = {} if classes is None else {"labels": f"{len(classes)}"}
-        return {"target": "new pictures", "task": self.kind, "facts": facts, "sections": sections}
+        return {
+            "heading": "Drawing new pictures",
+            "target": "new pictures",
+            "task": self.kind,
+            "facts": facts,
+            "ideals": {"nearest": 1.0},  # as new as the test pictures: further away is not better
+            "sections": sections,
+        }
 
 
 def _labels(config: TrainConfig, labels: pl.Series | None) -> tuple[str, ...] | None:

@@ -13,10 +13,10 @@ from danlu import processes
 from danlu.artifact import RunDirectory
 from danlu.data.remote import url_of
 from danlu.engine import Callback, Fitted, JSONLogger
-from danlu.errors import DataError, TrainingError
+from danlu.errors import ConfigError, DataError, TrainingError
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
-from danlu.files import write_atomic
+from danlu.files import check_there, write_atomic
 from danlu.interrupt import told
 from danlu.pipeline.background import keep_background
 from danlu.pipeline.branched import with_start
@@ -164,8 +164,13 @@ def prepare(config: TrainConfig, source: Any, *, say: Say, begun: bool = False) 
     """
     domain = domain_of(config, source)
     check_spanned(domain, source)
-    if not begun:
-        check_used(config, domain, source, DOMAINS)
+    try:
+        if not begun:
+            check_used(config, domain, source, DOMAINS)
+    except ConfigError:
+        if domain.kind == "table" and isinstance(source, str):  # which claim all, what is not there as well
+            check_there(source)
+        raise
     with stage("reading and encoding"):
         try:
             prepared = domain.prepare(config, source)

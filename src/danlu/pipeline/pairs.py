@@ -228,6 +228,7 @@ class PairedRows(Domain):
         began = trained.provenance.get("begun")
         scale = float(np.exp(np.asarray(trained.one[1][2]["scale"])))
         fields: dict[str, Any] = {
+            "heading": f"Matching {first} and {second}",
             "target": f"{first} and {second} that belong together",
             "task": self.head.task,
             "facts": {"temperature": f"{1 / scale:.3g}, learnt", **({"towers": began} if began else {})},

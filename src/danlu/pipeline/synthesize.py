@@ -314,7 +314,13 @@ class MadeRows(Domain):
         sections = (
             made_sections(rows, encoder, found) if isinstance(found, DrawnRows) else made_sections(rows, encoder, None)
         )
-        return {"target": "new rows", "task": "synthesize", "facts": facts, "sections": sections}
+        return {
+            "heading": "Making new rows",
+            "target": "new rows",
+            "task": "synthesize",
+            "facts": facts,
+            "sections": sections,
+        }
 
 
 def _public(schema: Schema, seen: pl.DataFrame) -> Schema:
