@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import danlu
+from danlu.cli.entry import main
 from danlu.data.images import read_classes
 from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, DataError, SchemaError
@@ -231,6 +233,27 @@ def test_from_a_folder_to_a_classifier_and_to_what_is_alike(model: Any, alphabet
     judged = model.evaluate(str(alphabets))
     assert {"episode_accuracy", "pair_auc", "equal_error"} <= set(judged.scores)
     assert judged.predictions.height == 200 * judged.evidence.classes.shape[1] * 2
+
+
+def test_what_was_taught_is_a_classifier_like_any_other(
+    model: Any, alphabets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "my classifier"
+    monkeypatch.setattr(sys, "argv", ["danlu", "teach", str(GOLDEN), str(alphabets), "-o", str(place)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    said = capfd.readouterr().out
+    assert stop.value.code == 0
+    assert "a classifier of 12 classes" in said
+    assert f"danlu predict '{place}' PICTURES" in said
+    asked = str(alphabets / "group0" / "sign0")
+    assert load(place).predict(asked).equals(with_support(model, alphabets).predict(asked))
+
+
+def test_a_table_of_features_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("a,b,label\n1,2,x\n3,4,y\n")
+    with pytest.raises(DataError, match=r"no column of image files(.|\n)*--shots learns from pictures"):
+        prepared(tmp_path / "f.csv")
 
 
 def test_episodes_of_an_evaluation_are_of_classes_that_were_not_learnt_from(model: Any, alphabets: Path) -> None:

@@ -34,6 +34,7 @@ from danlu.cli.sign import sign
 from danlu.cli.similar import similar
 from danlu.cli.slices import slices
 from danlu.cli.stress import stress
+from danlu.cli.teach import teach
 from danlu.cli.train import train
 from danlu.cli.tune import tune
 from danlu.cli.verify import verify
@@ -110,6 +111,7 @@ for command in (
     explain,
     scorecard,
     similar,
+    teach,
     slices,
     stress,
     attack,

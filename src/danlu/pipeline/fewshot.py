@@ -59,6 +59,7 @@ _TEST = 200  # episodes of a test
 _FEWEST_GROUPS = 3  # groups that are divided as wholes
 _SPLIT = 31  # the word beside the seed by which classes are divided
 
+_TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".jsonl", ".xlsx")
 Part = tuple[np.ndarray, np.ndarray]
 
 
@@ -184,7 +185,13 @@ class FewShotPictures(Domain):
                     f"data.{asked[0]} is for a table of pictures; {source} is a folder, whose folders are the classes"
                 )
             return read_classes(source)
-        return read_classes(source, **columns)
+        try:
+            return read_classes(source, **columns)
+        except DataError as error:
+            if error.hint is None and config.data.image_column is None and Path(source).suffix.lower() in _TABLES:
+                hint = "--shots learns from pictures; the features of a table are learnt with --target COLUMN"
+                raise DataError(str(error), hint=hint) from error
+            raise
 
     def _divided(self, config: TrainConfig, found: ImageSet, labels: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
         """The rows of each part: whole classes, or whole groups of them."""
