@@ -41,6 +41,8 @@ class Answer:
         mask: of pictures, the class of each pixel by its value in masks, ``(rows, height, width)`` uint8.
         boxes, scores: of objects, the surest first, ``(rows, objects, 4)`` and ``(rows, objects)`` float32; their label is empty where they
             are not sure enough to be shown.
+        values: of actions, what each is expected to bring, ``(rows, actions)`` float64; their label is the one to choose, of pages all in
+            their order. Of a treatment, what is expected without and with it; the label is whether to treat, the value the uplift.
         distance: of segments, whose label is their number, how far a row is from the centre of its own, ``(rows,)`` float64.
     """
 
@@ -55,6 +57,7 @@ class Answer:
     mask: str = ""
     boxes: str = ""
     scores: str = ""
+    values: str = ""
     distance: str = ""
 
     @property

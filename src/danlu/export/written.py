@@ -97,7 +97,7 @@ def _classes(head: Any) -> tuple[str, ...]:
     target = getattr(head, "target", None)
     if target is not None:
         return tuple(target.classes)
-    named = (getattr(head, name, None) for name in ("classes", "labels", "words"))
+    named = (getattr(head, name, None) for name in ("classes", "labels", "actions", "words"))
     return next((tuple(each) for each in named if each), ())
 
 

@@ -260,12 +260,17 @@ class Head(abc.ABC):
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse of :meth:`state`: every field is of its type, within its rules, and no name is there twice.
 
+        A field that the file does not have is one that an older danlu did not know: it has its default.
+
         Raises:
             ArtifactError: it is damaged.
         """
         found: dict[str, Any] = {}
+        given = {**data, **arrays}
         for field in _fields(cls):
-            value, annotation = {**data, **arrays}.get(field.name), field_types(cls)[field.name]
+            if field.name not in given and field.default is not dataclasses.MISSING:
+                continue
+            value, annotation = given.get(field.name), field_types(cls)[field.name]
             try:
                 value = checked("head", field.name, value, annotation, field.metadata.get("rules"))
             except ConfigError as error:
