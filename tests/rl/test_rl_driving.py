@@ -31,6 +31,7 @@ from danlu.rl.environments.driving_view import ASPHALT, COLOURS, GRAVEL, LINE, P
 from danlu.rl.environments.road import POINTS, SIGNS, SPACING, Road
 from danlu.rl.evaluation import play_expert
 from danlu.rl.fit import _initial
+from danlu.rl.offline import CloningLoss
 from danlu.rl.spaces import Box, Discrete
 
 KEY = jax.random.key(0)
@@ -335,6 +336,14 @@ def test_a_detector_is_paid_for_its_errors() -> None:
     np.testing.assert_allclose(value, math.log(2) + 3 * (4 + alone), rtol=1e-6)
     assert alone[0] < 0.1
     assert alone[1] > 1
+
+
+def test_cloning_learns_each_number_of_an_action() -> None:
+    """The slope in a mean is its error in units of its own σ, however small another σ is; that of log σ is 0 where σ is the error."""
+    loss = CloningLoss(distribution_for(Box(-1.0, 1.0, (2,))))
+    numbers = jnp.array([[0.003, 0.3, math.log(0.003), math.log(0.3)]])
+    slope = jax.grad(lambda numbers: loss(numbers, {"action": jnp.zeros((1, 2))}).sum())(numbers)
+    np.testing.assert_allclose(slope, [[1, 1, 0, 0]], atol=1e-4)
 
 
 def test_boxes_are_what_the_policy_sees() -> None:

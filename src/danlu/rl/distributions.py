@@ -221,8 +221,12 @@ class Gaussian(_Scaled):
         return jnp.split(numbers, 2, axis=-1)[0]
 
     def log_prob(self, numbers: jax.Array, action: Any) -> jax.Array:
+        return self.log_probs(numbers, action).sum(axis=-1)
+
+    def log_probs(self, numbers: jax.Array, action: Any) -> jax.Array:
+        """The terms of :meth:`log_prob`, one for each number of the action, ``(…, actions)``."""
         mean, log_std = jnp.split(numbers, 2, axis=-1)
-        return -jnp.sum(0.5 * jnp.square((action - mean) * jnp.exp(-log_std)) + log_std + _HALF_LOG_2PI, axis=-1)
+        return -(0.5 * jnp.square((action - mean) * jnp.exp(-log_std)) + log_std + _HALF_LOG_2PI)
 
     def entropy(self, numbers: jax.Array) -> jax.Array:
         return jnp.sum(jnp.split(numbers, 2, axis=-1)[1] + 0.5 + _HALF_LOG_2PI, axis=-1)

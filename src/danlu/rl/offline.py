@@ -24,7 +24,7 @@ from danlu.optim import Optimizer, adam, flatten
 from danlu.optim.schedules import Cosine
 from danlu.rl.actor_critic import ActorCritic, ActorCriticLoss
 from danlu.rl.continuous import SAC
-from danlu.rl.distributions import Distribution, distribution_for
+from danlu.rl.distributions import Distribution, Gaussian, distribution_for
 from danlu.rl.dqn import DQN, QLoss
 from danlu.rl.environment import Environment
 from danlu.rl.networks import encoder, mlp
@@ -154,12 +154,23 @@ class ContinuousCQL(SAC):
 
 
 class CloningLoss(Loss):
-    """``−log π(a|s)`` of the recorded action."""
+    """``−log π(a|s)`` of the recorded action; of a Gaussian ``−Σ_j σ_j log π(a_j|s)``, where σ_j as a weight is taken as given.
+
+    Without the weight the slope in the mean μ_j is ``(μ_j − a_j)/σ_j²``: once one number of the action is known well (steering, σ = 0.003),
+    it is all that the network learns, and another (the pedal, σ = 0.3) is not. With it the slope is ``(μ_j − a_j)/σ_j``, of one size for
+    all.
+
+    Reference: Seitzer et al., "On the pitfalls of heteroscedastic uncertainty estimation with probabilistic neural networks" (2022),
+        arXiv:2203.09168, eq. 6 with its β = 0.5.
+    """
 
     distribution: Distribution
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        return -self.distribution.log_prob(outputs, targets["action"])
+        if not isinstance(self.distribution, Gaussian):
+            return -self.distribution.log_prob(outputs, targets["action"])
+        spread = jnp.exp(jax.lax.stop_gradient(jnp.split(outputs, 2, axis=-1)[1]))
+        return -(spread * self.distribution.log_probs(outputs, targets["action"])).sum(axis=-1)
 
 
 class BehaviourCloning(OffPolicy):
