@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,28 @@ def test_what_was_taught_is_a_classifier_like_any_other(
     assert f"danlu predict '{place}' PICTURES" in said
     asked = str(alphabets / "group0" / "sign0")
     assert load(place).predict(asked).equals(with_support(model, alphabets).predict(asked))
+
+
+def test_a_test_of_the_examples_themselves_is_told(model: Any, alphabets: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    for name in ("sign0", "sign1"):
+        shutil.copytree(alphabets / "group0" / name, few / name)
+        (few / name / "3.png").unlink()
+    said: list[str] = []
+    with_support(model, few).evaluate(str(few), say=said.append)
+    assert said[0].startswith("all 6 rows were in the training data")
+    said.clear()
+    for name in ("sign0", "sign1"):
+        shutil.copy(alphabets / "group0" / name / "3.png", few / name)
+    classifier = model.head.classifier(model, *_read(alphabets, ("sign0", "sign1"), range(3)))
+    classifier = dataclasses.replace(classifier, reader=with_support(model, few).reader)
+    assert len(classifier.evaluate(str(few), say=said.append).evidence) == 2
+    assert said[-1].startswith("6 of 8 rows were in the training data")
+
+
+def _read(root: Path, names: tuple[str, ...], numbers: range) -> tuple[list[np.ndarray], list[str]]:
+    files = [(root / "group0" / name / f"{number}.png", name) for name in names for number in numbers]
+    return [np.asarray(Image.open(file)) for file, _ in files], [name for _, name in files]
 
 
 def test_a_table_of_features_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 
 from danlu.blueprint import setting
 from danlu.data import TargetEncoder
+from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ArtifactError, SchemaError
 from danlu.evaluate import Episodes
 from danlu.evaluate.calibrate import fit_temperature
@@ -196,8 +197,11 @@ class Shots(Head, fitted=("temperature", "start"), eq=False):
         inputs = trained.encoder.transform(rows)[order]
         network, params, state = self._with(trained, inputs, codes[order], counts)
         head = Labels(target, temperature=self.temperature)
+        seen = known_rows(
+            row_hashes(head.first(inputs), head.marks(codes[order]))
+        )  # so that no test is of the examples
         return dataclasses.replace(
-            trained, network=network, params=params, state=state, head=head, seen=None, kept={}, profile=(), metrics={}
+            trained, network=network, params=params, state=state, head=head, seen=seen, kept={}, profile=(), metrics={}
         )
 
     def _with(
