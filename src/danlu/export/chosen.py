@@ -53,9 +53,10 @@ def _segments_differ(trained: Trained, rows: Any, answer: Answer, given: Mapping
 def _action(graph: Graph, head: Choosing, outputs: Any) -> Answer:
     said = _said(graph, head, outputs, "value", "policy" if head.places == 1 else "order")
     if head.places == 1:
-        chosen, shape = graph.op("ArgMax", said["policy"].name, axis=1, keepdims=0), (BATCH,)
+        chosen = graph.op("ArgMax", said["policy"].name, axis=1, keepdims=0)
     else:
-        chosen, shape = graph.cast(said["order"].name, np.int64), (BATCH, head.places)
+        chosen = graph.cast(said["order"].name, np.int64)
+    shape = (BATCH,) if head.places == 1 else (BATCH, head.places)
     graph.output("label", graph.op("Gather", graph.texts(head.actions), chosen), object, shape)
     graph.output("values", graph.cast(said["value"].name, np.float64), np.float64, (BATCH, len(head.actions)))
     return Answer(label="label", values="values")
