@@ -32,6 +32,7 @@ def log(rows: int = 60, **columns: Any) -> pl.DataFrame:
         ({"chance": [1.0] * 60}, "every propensity in 'chance' is 1"),
         ({"clicked": ["yes", "no"] * 30}, "the rewards in 'clicked' are texts, such as 'yes', 'no'; expected numbers"),
         ({"clicked": [float("inf"), *[1.0] * 59]}, "the rewards in 'clicked' hold infinite values"),
+        ({"clicked": [1e300, *[1.0] * 59]}, "the rewards in 'clicked' are as large as 1e+300; expected up to 1e+30"),
         ({"clicked": [1] * 60}, "every reward in 'clicked' is 1, so all policies earn the same"),
         ({"clicked": [None] * 60}, "no row has both an action in 'shown' and a reward in 'clicked'"),
         ({"shown": ["a"] * 60}, "the log has only one action, 'a' in 'shown'"),

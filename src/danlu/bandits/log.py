@@ -17,6 +17,7 @@ __all__ = ["Log", "NamedLog", "logged_rows", "of_the_items"]
 _FEW = 10  # rows of an action of which little is known
 _MOST_ACTIONS = 1000
 _MOST_PLACES = 50
+_LARGEST = 1e30  # of a reward, whose squares are summed
 _ROUNDED = 1e-6  # how far above 1 a propensity may be written
 
 
@@ -270,6 +271,11 @@ def _numbers(column: pl.Series, name: str, what: str, instead: str) -> pl.Series
     found = column.cast(pl.Float64)
     if found.drop_nulls().is_infinite().any() or found.is_nan().any():
         raise DataError(f"the {what} in {name!r} hold infinite values or NaN; expected finite numbers")
+    if found.len() and float(found.abs().max() or 0.0) > _LARGEST:  # type: ignore[arg-type]
+        raise DataError(
+            f"the {what} in {name!r} are as large as {float(found.abs().max()):.3g}; expected up to {_LARGEST:g}",  # type: ignore[arg-type]
+            hint="write them in a larger unit, or mark what stands for a missing value: data.missing",
+        )
     return found
 
 
