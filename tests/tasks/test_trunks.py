@@ -12,6 +12,7 @@ from danlu import nn, optim
 from danlu.data.images import ImageEncoder
 from danlu.data.seen import known_rows, row_hashes
 from danlu.data.text import TextEncoder
+from danlu.engine.precision import apply_in
 from danlu.errors import ConfigError
 from danlu.tasks.fusion import tower_of
 from danlu.tasks.image import image_network
@@ -89,6 +90,9 @@ def test_frozen_layers_do_not_learn_and_others_learn_slower() -> None:
     np.testing.assert_allclose(one, two, rtol=1e-6)  # as in use: statistics are not those of the batch
     assert same(after, state)
     assert jax.tree.leaves(params[1]) == []
+    half = jax.jit(lambda x: apply_in("bfloat16", tower, params, state, x, key=KEY))(x)
+    np.testing.assert_allclose(half[0], one, rtol=0.03, atol=0.03)
+    assert same(half[1], state)
 
     slower = Trunk(PIXELS, found.layer, found.params, found.state, rate=0.25)
     model = nn.TwoTowers(("one", "two"), (tower_of(PIXELS, 4, trunk=slower), tower_of(PIXELS, 4)), 4)

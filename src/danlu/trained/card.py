@@ -174,6 +174,8 @@ def _data(trained: Trained) -> list[Block]:
         blocks.append(
             paragraph(f"Before that it learnt from {first['pictures']:,} pictures of {first['source']} without labels.")
         )
+    if known.get("begun"):
+        blocks.append(paragraph(f"How it began: {known['begun']}."))
     if known.get("split"):
         blocks.append(paragraph(f"How the data was divided: {known['split']}."))
     classes = getattr(getattr(getattr(trained.head, "lead", trained.head), "target", None), "classes", ())
