@@ -83,8 +83,8 @@ def alert_threshold(probability: np.ndarray, rate: float, weight: np.ndarray | N
     count = int(np.searchsorted(shares, rate + 1e-12, side="right"))  # distinct probabilities that are alerted
     rows, share = (int(ends[count - 1]), float(shares[count - 1])) if count else (0, 0.0)
     tied = int(ends[count] - rows) if count < len(ends) else 0
-    left = {"tied": tied, "with_tied": float(shares[count])} if tied > 1 else {}
-    return Alert(between(ranked, rows), share, rows, **left)
+    found = Alert(between(ranked, rows), share, rows)
+    return dataclasses.replace(found, tied=tied, with_tied=float(shares[count])) if tied > 1 else found
 
 
 def alert_words(found: Alert, rate: float, rows: int, name: str, costs: Sequence[Sequence[float]] | None = None) -> str:

@@ -168,11 +168,9 @@ class Rows(Evidence):
         if (
             name == "recall_at_rate"
         ):  # its cut moves with the rows, which makes its variance less than that of a fixed cut
-            found = METRICS[name].compute(self, np.ones(len(self)))
-            cases = float((self.truth == 1).sum())
-            return (
-                (np.array([found * cases]), np.array([cases])) if np.isfinite(found) and self.models is None else None
-            )
+            share, cases = METRICS[name].compute(self, np.ones(len(self))), float((self.truth == 1).sum())
+            known = np.isfinite(share) and self.models is None
+            return (np.array([share * cases]), np.array([cases])) if known else None
         if name == "accuracy":
             return np.array([self.right.sum()]), np.array([float(len(self))])
         if name not in ("balanced_accuracy", "recall", "precision"):

@@ -11,7 +11,7 @@ import numpy as np
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
 from danlu.nn.layer import Layer, Params, Shape, State
-from danlu.nn.table_linear import columns_of
+from danlu.nn.table_linear import columns_of, single
 
 __all__ = ["Scorecard"]
 
@@ -89,9 +89,9 @@ class Scorecard(Layer):
 
     def values(self, state: State, x: Any) -> jax.Array:
         """The value of each column's bin, ``(batch, columns)``."""
-        found, held = [], {name: jnp.asarray(each)[None] for name, each in state.items()}
+        found, held = [], {name: single(each)[None] for name, each in state.items()}
         if self.numbers:
-            numbers = jnp.asarray(x["numeric"])
+            numbers = single(x["numeric"])
             passed = numbers[:, : self.numbers, None] >= held["edges"]  # (batch, numbers, edges)
             value = held["first"] + jnp.where(passed, held["steps"], 0.0).sum(axis=-1)
             known = np.asarray(self.gaps)[None] >= 0
@@ -102,18 +102,16 @@ class Scorecard(Layer):
         if self.vocabularies:
             sizes = np.asarray(self.vocabularies)[None]
             codes = jnp.where(x["categorical"] < sizes, x["categorical"], 0)  # one that there was not is an unknown one
-            found.append(jnp.asarray(state["level"])[codes + sizes.cumsum(axis=1) - sizes])
+            found.append(single(state["level"])[codes + sizes.cumsum(axis=1) - sizes])
         return jnp.concatenate(found, axis=1)
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        weight = jnp.maximum(jnp.asarray(params["weight"]), 0.0)
+        weight, centre = jnp.maximum(single(params["weight"]), 0.0), single(params["centre"])
         # (batch, columns)·(columns,): (batch,)
-        score = jnp.einsum(
-            "bc,c->b", self.values(state, x).astype(weight.dtype), weight, precision=jax.lax.Precision.HIGHEST
-        )
-        logit = (jnp.asarray(params["centre"]) - score) / jnp.asarray(state["scale"])
+        score = jnp.einsum("bc,c->b", self.values(state, x), weight, precision=jax.lax.Precision.HIGHEST)
+        logit = (centre - score) / single(state["scale"])
         return jnp.stack([jnp.zeros_like(logit), logit], axis=-1), state
 
     def decays(self, params: Params) -> Any:

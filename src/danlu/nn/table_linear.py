@@ -14,7 +14,7 @@ from danlu.blueprint import setting
 from danlu.errors import ConfigError
 from danlu.nn.layer import Layer, Params, Shape, State
 
-__all__ = ["TableLinear", "columns_of", "matrix"]
+__all__ = ["TableLinear", "columns_of", "matrix", "single"]
 
 _INPUTS = ("numeric", "categorical", "text")
 
@@ -83,7 +83,7 @@ class TableLinear(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         rows = next(iter(x.values())).shape[0]
-        params = jax.tree.map(_single, params)
+        params = jax.tree.map(single, params)
         y = jnp.broadcast_to(params["offset"], (rows, self.members, self.units))
         if "slope" in params:
             numbers = matrix({name: part for name, part in x.items() if name != "categorical"})
@@ -103,7 +103,7 @@ class TableLinear(Layer):
         return self.members * self.units * (2 * numbers + len(shapes.get("categorical", ())) + 1)
 
 
-def _single(leaf: Any) -> jax.Array:
+def single(leaf: Any) -> jax.Array:
     """An array of JAX in single precision or more: NumPy's, as a saved model has them, cannot be indexed by a traced one."""
     found: jax.Array = jnp.asarray(leaf)
     return found.astype(jnp.promote_types(found.dtype, jnp.float32))

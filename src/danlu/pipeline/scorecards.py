@@ -41,8 +41,9 @@ def check_card(config: TrainConfig, task: str) -> None:
         ConfigError: a target that is not of two classes, or a setting of other models.
     """
     if task != "binary":
+        what = "a quantity" if task == "regression" else "of more classes"
         raise ConfigError(
-            "model.kind=scorecard is for two classes, of which points count for the first; this target is none of these"
+            f"model.kind=scorecard is for two classes; this target is {what}", hint="leave model.kind out"
         )
     others = {
         **{
@@ -51,6 +52,7 @@ def check_card(config: TrainConfig, task: str) -> None:
         },
         "trainer.adversarial": config.trainer.adversarial,
         "trainer.snapshots": config.trainer.snapshots,
+        "trainer.weight_decay": config.trainer.weight_decay,
         "split.folds": config.split.folds if (config.split.folds or 1) > 1 else None,
         "fairness.mitigate": "penalty" if config.fairness.mitigate == "penalty" else None,
     }

@@ -51,6 +51,7 @@ from danlu.pipeline.private import Looks
 from danlu.pipeline.scorecards import CARD, default_beside, finished_card, is_card, plan_card, with_card
 from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
 from danlu.pipeline.sheets import audit_source, quick_audit, quick_audit_of_sample, sheet_of
+from danlu.pipeline.space import Place
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.privacy import Ledger
 from danlu.tasks import CardSettings, Fair, Recipe, fold_numbers, folds_for, plan_for
@@ -136,12 +137,15 @@ class Tables(Labelled):
         return (*super().next_steps(trained, run, str(files[0]) if files else source), *more)
 
     def for_trial(self, config: TrainConfig) -> TrainConfig:
+        return config.with_setting("model.kind", "network").with_setting("trainer.minutes", None)
+
+    def space(self, config: TrainConfig, plan: Recipe) -> Mapping[str, Place]:
         if is_card(config):
             raise ConfigError(
                 "danlu tune looks for better settings of networks, and a scorecard has none of these",
                 hint="train it with other settings: scorecard.bins=5, scorecard.share=0.1",
             )
-        return config.with_setting("model.kind", "network").with_setting("trainer.minutes", None)
+        return super().space(config, plan)
 
     def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
         return audit_source(config, source, against=against, at=at, label_errors=label_errors)

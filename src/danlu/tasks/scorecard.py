@@ -94,7 +94,7 @@ def carded(
     looked = np.asarray(labels) == 1
     if looked.all() or not looked.any():
         raise DataError("a scorecard needs training rows of both classes", hint="give more rows")
-    how = {"most": settings.bins, "share": settings.share, "weight": weight}
+    how: dict[str, Any] = {"most": settings.bins, "share": settings.share, "weight": weight}
     names = encoder.numeric_names
     numbers = [place for place, name in enumerate(names) if not name.endswith(":missing")]
     gaps = tuple(_gap(names, name) for name in names[: len(numbers)])

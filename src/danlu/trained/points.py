@@ -96,7 +96,7 @@ class PointsCard:
             )
         state = {name: np.asarray(each, np.float64) for name, each in model.state.items()}
         used = np.asarray(model.params["weight"]) > 0
-        columns = [_column(model, network, state, place) for place in np.flatnonzero(used)]
+        columns = [_column(model, network, state, place) for place in np.flatnonzero(used).tolist()]
         columns.sort(key=lambda each: -each.information)
         score, odds = state["anchor"]
         pdo = float(f"{state['scale'][0] * math.log(2):.6g}")  # it was written in single precision

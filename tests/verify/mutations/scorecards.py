@@ -11,8 +11,8 @@ MUTATIONS = [
         ("information-without-the-bad", "(shares[:, 0] - shares[:, 1]) @", "shares[:, 0] @", "scorecard.evidence"),
         (
             "no-pooling",
-            "sign * block[2] * blocks[-1][1] <= sign",
-            "sign * block[2] * blocks[-1][1] > sign",
+            "[_pooled(counts, sign) for sign in (1, -1)]",
+            "[starts, list(starts)]",
             "scorecard.bins",
         ),
     ),
@@ -21,8 +21,8 @@ MUTATIONS = [
         ("edges-exclusive", 'None] >= held["edges"]', 'None] > held["edges"]', "layer.scorecard"),
         (
             "negative-weights",
-            'jnp.maximum(jnp.asarray(params["weight"]), 0.0)',
-            'jnp.asarray(params["weight"])',
+            'jnp.maximum(single(params["weight"]), 0.0)',
+            'single(params["weight"])',
             "layer.scorecard",
         ),
         ("missing-as-the-median", 'jnp.where(lost, held["missing"], value)', "value", "layer.scorecard"),

@@ -38,9 +38,9 @@ def bins(check: Check) -> None:
     from sklearn.isotonic import IsotonicRegression
 
     rng = np.random.default_rng(4)
-    values = np.repeat(np.arange(10.0), 60)
-    bad = rng.random(600) < np.repeat(np.linspace(0.1, 0.9, 10)[[1, 0, 3, 2, 4, 6, 5, 8, 7, 9]], 60)
-    found = number_bins(values, np.zeros(600, bool), bad, most=10, share=0.001)
+    values = np.repeat(np.arange(10.0), 600)
+    bad = rng.random(6000) < np.repeat(np.linspace(0.1, 0.9, 10)[[1, 0, 3, 2, 4, 6, 5, 8, 7, 9]], 600)
+    found = number_bins(values, np.zeros(6000, bool), bad, most=10, share=0.001)
     smooth = IsotonicRegression().fit(values, bad).predict(np.arange(10.0))
     check(found is not None, True)
     if found is None:
