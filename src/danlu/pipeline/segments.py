@@ -224,7 +224,8 @@ class Segmented(Domain):
         network: Any = trained.network
         facts = {"segments": f"{len(head.centres)}", "codes": f"{network.codes}"}
         sections = segment_sections(told, codes[0], labels[0], np.asarray(head.tried), head.said)
-        return {"target": "segments", "task": "segments", "facts": facts, "sections": sections}
+        fields = {"target": "segments", "task": "segments", "facts": facts, "sections": sections}
+        return {"heading": "Dividing rows into segments", **fields}
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         return read_rows(trained, source, lenient=lenient, say=say, truth=truth)
