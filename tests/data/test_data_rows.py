@@ -192,6 +192,16 @@ def test_records_are_checked_as_those_of_other_tables(people: Any) -> None:
         encoder.rows([{**record, "born": 1970}], say=print)
 
 
+def test_names_go_on_after_those_of_all_rows_of_the_file(tmp_path: Any) -> None:
+    """A name that only a test row has is no new one."""
+    (tmp_path / "t.csv").write_text("id,x\n" + "".join(f"c{row:03},{row % 7}\n" for row in range(60)))
+    table, raw = read_table(tmp_path / "t.csv"), read_table(tmp_path / "t.csv", typed=False)
+    schema = infer_schema(table.frame, formats=table.formats)
+    encoder = RowEncoder.fit(table.frame.head(50), schema, raw=raw)
+    made = encoder.decode(np.zeros((2, 1), np.int32), np.zeros((2, 1), np.float32))
+    assert made["id"].to_list() == ["c060", "c061"]
+
+
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [

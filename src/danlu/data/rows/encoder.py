@@ -94,7 +94,7 @@ class RowEncoder:
             if column.used:
                 continue
             if column.kind == "identifier":
-                names = [str(each) for each in values.drop_nulls().to_list()]
+                names = [str(each).strip() for each in own.drop_nulls().to_list()]  # of all rows: no name is another's
                 fresh[column.name] = Fresh.of(names) if seen is None else Fresh(last=0)
             else:
                 known = values.drop_nulls()

@@ -64,7 +64,7 @@ class Fresh:
         return cls(shape=tuple(places))
 
     def names(self, count: int, rng: np.random.Generator) -> list[str]:
-        """So many new names; of running numbers those after the last of training."""
+        """So many new names; of running numbers those after the last one of the file."""
         if self.last >= 0:
             numbers = (str(self.last + 1 + each).zfill(self.width) for each in range(count))
             return [f"{self.before}{number}{self.after}" for number in numbers]
