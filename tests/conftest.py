@@ -38,6 +38,7 @@ from golden_values import golden  # noqa: F401  (a fixture of every test's)
 from hypothesis import HealthCheck, settings
 
 from danlu.engine import enable_compilation_cache
+from danlu.report import svg
 from danlu.stages import PlainDisplay
 
 sys.dont_write_bytecode = False
@@ -61,6 +62,12 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0":
 
         mlir.make_ir_context = make_ir_context
 
+_LAYOUT = "figure.constrained_layout.use"
+if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0":
+    svg._STYLE[_LAYOUT] = (
+        False  # more than half of the time of a picture; each training draws about eight, which few tests look at
+    )
+
 settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danlu")
 PlainDisplay.soon = PlainDisplay.every = (
@@ -70,6 +77,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
 
 _MAPS = 40_000  # of the 65,530 memory maps that Linux lets a process have; each compiled program takes some
+
+
+@pytest.fixture(scope="module")
+def laid_out():
+    """Pictures as users see them: their axes leave room for what stands beside them."""
+    before, svg._STYLE[_LAYOUT] = svg._STYLE[_LAYOUT], True
+    yield
+    svg._STYLE[_LAYOUT] = before
 
 
 def pytest_addoption(parser):

@@ -38,7 +38,7 @@ LONG = "a_name_of_a_column_that_is_much_longer_than_any_screen_of_a_telephone_is
 PAGES = ("report", "compare", *(pytest.param(name, marks=pytest.mark.slow) for name in ("explain", "rows", "xray")))
 WIDTHS = (360, 1440)
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "-"), pytest.mark.usefixtures("laid_out")]
 
 
 @pytest.fixture(scope="module")

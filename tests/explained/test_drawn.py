@@ -13,6 +13,7 @@ import pytest
 from danlu.errors import ConfigError
 from danlu.explained import Explained, Explanations, Part
 
+pytestmark = pytest.mark.usefixtures("laid_out")
 COLUMNS = ("age", "city", "born")
 
 

@@ -38,6 +38,8 @@ from danlu.report.svg import Panel
 from danlu.report.svg import drawn as pictures_of
 from danlu.report.words import in_parts
 
+pytestmark = pytest.mark.usefixtures("laid_out")
+
 HOSTILE = "<script>alert('x')</script>"
 
 
@@ -372,3 +374,13 @@ def test_what_is_worse_under_stress_is_told_beside_its_picture() -> None:
     assert HOSTILE not in part
     assert part.count("class=unused") == 1
     assert "much noise: 1.54, worse by 1.03" in part
+
+
+def test_a_picture_leaves_room_for_what_stands_beside_its_axes():
+    wide, names = 0.0, ["short", "a long name that needs its room"]
+    for name in names:
+        with Panel("Bars") as (panel, axes):
+            axes.barh([name], [1.0])
+        panel.figure.draw_without_rendering()
+        before, wide = wide, axes.get_position().x0
+    assert wide > before + 0.1

@@ -36,6 +36,7 @@ _FORMATS = (".svg", ".png", ".pdf")
 WIDTH, HEIGHT = 3.35, 2.7  # inches; three panels fill the page, one a phone
 
 _STYLE: dict[str, Any] = {
+    "figure.constrained_layout.use": True,
     "font.size": 9,
     "font.family": "sans-serif",
     "text.parse_math": False,  # a name may hold a $
@@ -80,7 +81,7 @@ class Panel:
 
         self._context = matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
         self._context.__enter__()
-        self.figure = Figure(figsize=self._size, layout="constrained")
+        self.figure = Figure(figsize=self._size)
         self.figure.patch.set_alpha(0)
         self._axes = self.figure.subplots()
         letters = int(72 * self._size[0] / _LETTER)
