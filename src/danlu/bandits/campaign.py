@@ -195,6 +195,8 @@ def _outcome(column: pl.Series, named: NamedCampaign, learning: bool) -> tuple[p
     values = sorted(texts.drop_nulls().unique().to_list())
     if named.wanted and (not learning or (len(values) > 2 and named.wanted in values)):
         return (texts.str.to_lowercase() == named.wanted.lower()).cast(pl.Float64), named.wanted, []
+    if not values:
+        return texts.cast(pl.Float64), "", []
     wanted, why = _one_of(name, values, named.wanted, "outcome")
     said = [f"{name!r} of {wanted!r} counts as 1: {why}; else --uplift {named.treatment}:{name}=VALUE"] if why else []
     return (texts == wanted).cast(pl.Float64), wanted, said

@@ -8,10 +8,11 @@ from danlu.blueprint import Blueprint, setting
 from danlu.data import TableEncoder
 from danlu.errors import ConfigError
 from danlu.evaluate.logged import DEPENDS
+from danlu.nn.combine import Parallel
 from danlu.tasks import Recipe
 from danlu.tasks.recipe import recipe
 
-__all__ = ["EFFECTS", "LEARNERS", "LoggedBandit", "Uplift", "bandit_recipe"]
+__all__ = ["EFFECTS", "LEARNERS", "LoggedBandit", "Uplift", "apart", "bandit_recipe"]
 
 LEARNERS = ("robust", "ips", "direct")
 EFFECTS = ("robust", "two", "transformed")
@@ -74,8 +75,9 @@ class Uplift(Blueprint):
     Args:
         columns: ``treatment[=value]:outcome[=value]``, the names of the columns, and which of their values mean yes where the data does
             not tell.
-        learn: ``"two"`` takes the difference of two models, of the treated and of the others (the T-learner); ``"transformed"`` trains a
-            network on the transformed outcome, ``"robust"`` on the doubly robust score of each person's effect.
+        learn: ``"two"`` takes the difference of two networks, of the treated and of the others (the T-learner). Else one network has an
+            output for each, and a second one learns the transformed outcome (``"transformed"``) or the doubly robust score of each
+            person's effect (``"robust"``).
         folds: in how many parts the training rows are divided, so that what is foretold of a person comes from a network that did not
             learn from that person.
         assigned: how the treatment was given: ``"chance"``, the same for all; ``"chosen"``, by what the columns show, so that propensities
@@ -92,6 +94,13 @@ class Uplift(Blueprint):
     clip: float = setting(default=0.05, above=0, below=0.5)
     cost: float = setting(default=0.0, minimum=0)
     budget: float | None = setting(default=None, above=0, maximum=1, optional=True)
+
+
+def apart(plan: Recipe) -> Recipe:
+    """The recipe with a network of its own for each of two actions, and for the logits of propensities where there are such outputs."""
+    own: Any = plan.model
+    sizes = (1, 1) if own.units == 2 else (1, 1, own.units - 2)
+    return plan.replace(model=Parallel(tuple(own.replace(units=size) for size in sizes)))
 
 
 def bandit_recipe(encoder: TableEncoder, rows: int, outputs: int, **changes: Any) -> Recipe:

@@ -50,6 +50,7 @@ class Treating(Head):
     """
 
     kind = "uplift"
+    apart = False
     task = "uplift"
     instead = "danlu evaluate says what the order and the decisions are worth, with intervals"
 
@@ -87,9 +88,17 @@ class Treating(Head):
             found["logging"] = likely(outputs["value"][..., 2:])
         return found
 
+    def marks(self, truth: Any) -> np.ndarray:
+        return np.stack([np.asarray(truth["action"], np.float64), np.asarray(truth["reward"], np.float64)], axis=1)
+
     def decide(self, uplift: np.ndarray) -> np.ndarray:
         """Whom to treat, ``(rows,)`` bool."""
-        return np.asarray(uplift > (self.cost if self.least is None else max(self.cost, self.least)))
+        return np.asarray(uplift > self.limit)
+
+    @property
+    def limit(self) -> float:
+        """The uplift above which people are treated."""
+        return self.cost if self.least is None else max(self.cost, self.least)
 
     def with_budget(self, uplift: np.ndarray) -> Treating:
         """The head that knows where the budget lies, by the uplift of people ``(rows,)``."""

@@ -217,6 +217,12 @@ class Parallel(Layer):
     def child_shapes(self, in_shape: Shape) -> tuple[Shape, ...]:
         return self.parts(in_shape)
 
+    def decays(self, params: Params) -> Params:
+        """True for the parameters that weight decay is meant for: as each branch declares, else those with two axes or more."""
+        matrices: Any = lambda own: jax.tree.map(lambda leaf: leaf.ndim > 1, own)  # noqa: E731
+        pairs = zip(self.branches, params, strict=True)
+        return tuple(getattr(branch, "decays", matrices)(own) for branch, own in pairs)
+
     def _merged_shape(self, shapes: list[Any]) -> Shape:
         if self.merge == "dict":
             return dict(zip(self.output_keys, shapes, strict=True))

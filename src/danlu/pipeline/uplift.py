@@ -11,15 +11,16 @@ import polars as pl
 
 from danlu.auditing.balance import Balance, balance_of
 from danlu.bandits import NamedCampaign, Treating, Uplift, bandit_recipe, campaign_rows, learn_uplift
+from danlu.bandits.settings import apart
 from danlu.blueprint import Blueprint
 from danlu.data import TableEncoder, check_frame, read_table
+from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import DataError, SchemaError
 from danlu.evaluate import permutation_importance, related_columns
 from danlu.evaluate.baselines import linear_model
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import stacked
-from danlu.evaluate.uplift import Campaign
 from danlu.pipeline.bandits import contexts_of, read_log
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
@@ -181,16 +182,17 @@ class Uplifts(Domain):
         )
 
     def plan(self, config: TrainConfig, prepared: PreparedCampaign) -> Recipe:
-        return bandit_recipe(
+        plan = bandit_recipe(
             prepared.encoder,
             prepared.rows["train"],
             4 if prepared.head.estimated else 2,
             folds=config.uplift.folds,
             **config.decided("members", "width", "depth", "dropout"),
         )
+        return apart(plan) if config.uplift.learn == "two" else plan
 
     def learn(self, config: TrainConfig, prepared: PreparedCampaign, plan: Recipe, **how: Any) -> Learned:
-        return learn_uplift(
+        learned = learn_uplift(
             *prepared.train,
             prepared.folds,
             encoder=prepared.encoder,
@@ -200,6 +202,9 @@ class Uplifts(Domain):
             seed=config.trainer.seed,
             **how,
         )
+        inputs, truth = prepared.train
+        seen = known_rows(row_hashes(inputs, prepared.head.marks(truth)))
+        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
 
     # The test.
 
@@ -222,9 +227,7 @@ class Uplifts(Domain):
         )
         return dataclasses.replace(found, importance=importance)
 
-    def simple(
-        self, config: TrainConfig, prepared: PreparedCampaign, trained: Trained, ours: Campaign
-    ) -> Iterable[Simple]:
+    def simple(self, config: TrainConfig, prepared: PreparedCampaign, trained: Trained, ours: Any) -> Iterable[Simple]:
         """Two linear models, of the treated and of the others, and what needs no training."""
         inputs, truth = prepared.train
         if prepared.test is not None:
@@ -242,7 +245,7 @@ class Uplifts(Domain):
         facts = {
             "treated": f"{head.actions[1]} in {head.treatment}, {percent(head.treated)} of the people",
             "given by chance": "no: propensities are estimated" if head.estimated else "yes",
-            "treats": f"where the uplift is above {figure(head.cost if head.least is None else max(head.cost, head.least), 3)}",
+            "treats": f"where the uplift is above {figure(head.limit, 3)}",
         }
         fields = {"target": f"what {head.actions[1]} changes of {head.outcome}", "task": head.task, "facts": facts}
         return {**fields, "sections": uplift_sections(judgement, prepared.balance, head.outcome)}

@@ -26,6 +26,7 @@ from danlu.engine.options import FitOptions
 from danlu.engine.per_example import PerExample
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
+from danlu.nn.combine import Parallel
 from danlu.nn.fusion import Fusion
 from danlu.nn.layer import Layer
 from danlu.nn.table_embeddings import NumericEmbedding
@@ -332,9 +333,14 @@ class Recipe(Blueprint):
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
         """``(params, state)`` of a network for encoded training rows ``inputs``; a table's numeric bins are set from them."""
         params, state = initial_weights(self.model, shapes_of(inputs), key)
-        if isinstance(self.model, TabularNet | Fusion):
-            state = self.model.with_bins(state, inputs.get("table", inputs).get("numeric"))
-        return params, state
+        numeric = inputs.get("table", inputs).get("numeric") if isinstance(inputs, Mapping) else None
+
+        def binned(model: Layer, own: Any) -> Any:
+            if isinstance(model, Parallel):
+                return tuple(binned(*each) for each in zip(model.branches, own, strict=True))
+            return model.with_bins(own, numeric) if isinstance(model, TabularNet | Fusion) else own
+
+        return params, binned(self.model, state)
 
 
 def recipe(

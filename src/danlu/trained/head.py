@@ -67,6 +67,8 @@ class Head(abc.ABC):
     Attributes:
         kind: its tag in a saved model.
         batch: rows that the network sees at once. It is fixed, so that a row's answer does not depend on the rows beside it.
+        apart: whether rows of a test that were learnt from are left out of its scores. Where few columns make many rows look the
+            same, those that remain would be of other outcomes than all are: then it is only said.
         piece: rows that are answered and written at a time, where answers are large; None is all.
         verbs: further methods that the user finds on the model; the first argument is the model.
         instead: what there is where no intervals or sets can be asked for.
@@ -74,6 +76,7 @@ class Head(abc.ABC):
 
     kind: ClassVar[str]
     batch: ClassVar[int] = 256
+    apart: ClassVar[bool] = True
     piece: ClassVar[int | None] = None
     verbs: ClassVar[tuple[str, ...]] = ()
     instead: ClassVar[str | None] = None

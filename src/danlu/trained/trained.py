@@ -482,6 +482,12 @@ class Trained:
                 "they were learnt, not how well new rows are predicted"
             )
             return None, "training rows"
+        if not self.head.apart:
+            say(
+                f"{known:,} of {count:,} rows were in the training data, or look the same to the model as a training row; "
+                "if they were, the scores are too good"
+            )
+            return None, ""
         say(
             f"{known:,} of {count:,} rows were in the training data, or look the same to the model as a training row; "
             f"the scores are of the {count - known:,} others"
