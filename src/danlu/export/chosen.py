@@ -78,9 +78,8 @@ def _actions_differ(trained: Trained, rows: Any, answer: Answer, given: Mapping[
 def _treated(graph: Graph, head: Treating, outputs: Any) -> Answer:
     said = _said(graph, head, outputs, "uplift", "value")
     uplift = graph.cast(said["uplift"].name, np.float64)
-    limit = head.cost if head.least is None else max(head.cost, head.least)
     graph.output("uplift", uplift, np.float64, (BATCH,))
-    graph.output("treat", graph.op("Greater", uplift, graph.constant(np.float64(limit))), bool, (BATCH,))
+    graph.output("treat", graph.op("Greater", uplift, graph.constant(np.float64(head.limit))), bool, (BATCH,))
     graph.output("values", graph.cast(said["value"].name, np.float64), np.float64, (BATCH, 2))
     return Answer(label="treat", value="uplift", values="values")
 
@@ -88,8 +87,8 @@ def _treated(graph: Graph, head: Treating, outputs: Any) -> Answer:
 def _treated_differ(trained: Trained, rows: Any, answer: Answer, given: Mapping[str, np.ndarray]) -> float:
     head, own = trained.head, trained.answer_rows(rows)
     uplift, scale = np.asarray(own["uplift"], np.float64), head.scale or 1.0
-    treat, limit = head.decide(uplift), head.cost if head.least is None else max(head.cost, head.least)
-    wrong = np.flatnonzero((treat != given[answer.label]) & (np.abs(uplift - limit) > _TIE * scale))
+    treat = head.decide(uplift)
+    wrong = np.flatnonzero((treat != given[answer.label]) & (np.abs(uplift - head.limit) > _TIE * scale))
     if len(wrong):
         refuse_label(bool(treat[wrong[0]]), bool(given[answer.label][wrong[0]]), len(wrong), len(treat))
     return max(_apart(given[answer.value], uplift, scale), _apart(given[answer.values], own["value"], scale))
