@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from danlu.bandits import LoggedBandit, LoggedReward, NamedLog, logged_rows, of_the_items
+from danlu.bandits import LoggedBandit, LoggedReward, NamedLog, apart_notice, logged_rows, of_the_items
 from danlu.bandits.head import Choosing
 from danlu.errors import ArtifactError, ConfigError, DataError
 
@@ -72,6 +72,20 @@ def test_pages_that_lack_something() -> None:
     counted, said = logged_rows(pages(place=[row % 2 for row in range(40)]), NAMED)
     assert counted.places == 2
     assert said == ["the places in 'place' are counted from 0"]
+
+
+def test_clicks_that_keep_others_away_are_told() -> None:
+    rng = np.random.default_rng(0)
+    likes = rng.random((300, 2)) < 0.5
+    log, _ = logged_rows(pages(300, clicked=likes.ravel()), NAMED)
+    assert apart_notice(log) is None
+    first = likes & (likes.cumsum(axis=1) == 1)
+    told = apart_notice(logged_rows(pages(300, clicked=first.ravel()), NAMED)[0])
+    assert told is not None
+    assert told.startswith(
+        "pages have 0 pairs of rewarded places, where places that do not depend on each other would have "
+    )
+    assert apart_notice(log.take(np.arange(20))) is None
 
 
 @pytest.mark.parametrize(

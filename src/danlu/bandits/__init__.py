@@ -4,7 +4,7 @@ of which one is to do nothing."""
 from danlu.bandits.campaign import NamedCampaign, campaign_rows
 from danlu.bandits.head import Choosing
 from danlu.bandits.learn import learn_bandit, learn_uplift
-from danlu.bandits.log import Log, NamedLog, logged_rows, of_the_items
+from danlu.bandits.log import Log, NamedLog, apart_notice, logged_rows, of_the_items
 from danlu.bandits.losses import LoggedReward, PolicyValue, robust_scores
 from danlu.bandits.settings import LoggedBandit, Uplift, bandit_recipe
 from danlu.bandits.treating import Treating
@@ -19,6 +19,7 @@ __all__ = [
     "PolicyValue",
     "Treating",
     "Uplift",
+    "apart_notice",
     "bandit_recipe",
     "campaign_rows",
     "learn_bandit",

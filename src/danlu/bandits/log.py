@@ -12,12 +12,13 @@ import polars as pl
 from danlu.errors import DataError, unknown_name
 from danlu.evaluate.logged import ABSENT
 
-__all__ = ["Log", "NamedLog", "logged_rows", "of_the_items"]
+__all__ = ["Log", "NamedLog", "apart_notice", "logged_rows", "of_the_items"]
 
 _FEW = 10  # rows of an action of which little is known
 _MOST_ACTIONS = 1000
 _MOST_PLACES = 50
 _LARGEST = 1e30  # of a reward, whose squares are summed
+_PAIRS = 20.0  # expected, below which fewer say nothing
 _ROUNDED = 1e-6  # how far above 1 a propensity may be written
 
 
@@ -247,6 +248,26 @@ def _pages(log: Log, frame: pl.DataFrame, named: NamedLog, notices: list[str]) -
     if found.places > 1:
         return found
     return Log(found.rows, *(None if part is None else part[:, 0] for part in (found.action, found.reward, propensity)))  # type: ignore[arg-type]
+
+
+def apart_notice(log: Log) -> str | None:
+    """What is to be said where clicks on a page keep others away, as they do when visitors look no further than to the first; else None.
+
+    Rewards of 0 and 1 whose places do not depend on each other have ``n·Σ_{j<l} p_j·p_l`` pairs of clicks on a page, or more where some
+    visitors click more than others.
+    """
+    if log.places == 1 or set(np.unique(log.reward).tolist()) != {0.0, 1.0}:
+        return None
+    share, clicks = log.reward.mean(axis=0), log.reward.sum(axis=1)
+    expected = len(log) * float(share.sum() ** 2 - (share**2).sum()) / 2
+    seen = float((clicks * (clicks - 1)).sum()) / 2
+    if expected < _PAIRS or seen > expected / 2:
+        return None
+    return (
+        f"pages have {seen:,.0f} pairs of rewarded places, where places that do not depend on each other would have {expected:,.0f}: "
+        "visitors seem to look no further than to what they like, and bandit.depends=place then gives wrong values; "
+        "bandit.depends=above is for that, with propensities given what stands above"
+    )
 
 
 def of_the_items(frame: pl.DataFrame, named: NamedLog) -> list[str]:

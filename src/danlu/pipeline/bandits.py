@@ -9,7 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from danlu.bandits import Choosing, Log, LoggedBandit, NamedLog, bandit_recipe, learn_bandit, logged_rows, of_the_items
+from danlu.bandits import (
+    Choosing,
+    Log,
+    LoggedBandit,
+    NamedLog,
+    apart_notice,
+    bandit_recipe,
+    learn_bandit,
+    logged_rows,
+    of_the_items,
+)
 from danlu.blueprint import Blueprint
 from danlu.data import Schema, Split, Table, TableEncoder, check_frame, infer_schema, read_table, split_rows
 from danlu.errors import ConfigError, DataError, SchemaError
@@ -120,6 +130,8 @@ class Logs(Domain):
         table = read_log(config, source, named.action)
         check_columns(data, table.names)
         log, said = logged_rows(table.frame, named)
+        apart = apart_notice(log) if settings.depends == "place" else None
+        said += [apart] if apart else []
         items = of_the_items(table.frame, named)
         known = contexts_of(config, table, log, named.columns, "--bandit", items=items)
         notices = [*table.notices, *said, *known.notices]
@@ -219,7 +231,10 @@ class Logs(Domain):
         }
         if head.places > 1:
             facts["places of a page"] = f"{head.places}"
-        fields = {"target": f"which {head.action} brings the most {head.reward}", "task": head.task, "facts": facts}
+        which = f"which {head.action} brings the most {head.reward}"
+        if head.places > 1:
+            which = f"which page of {head.action} brings the most {head.reward}"
+        fields = {"target": which, "task": head.task, "facts": facts}
         if judgement is None or not isinstance(judgement.evidence, Logged):
             return fields
         from danlu.report.policies import policy_section
