@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -9,7 +10,9 @@ import polars as pl
 import pytest
 
 from danlu.data import TableEncoder, infer_schema
+from danlu.data.seen import row_hashes
 from danlu.errors import ConfigError, DataError
+from danlu.pipeline import segments as pipeline_segments
 from danlu.pipeline.config import config_from
 from danlu.pipeline.domains import with_options
 from danlu.pipeline.segments import Segmented
@@ -125,3 +128,25 @@ def test_a_day_is_told_as_a_day_and_a_gap_as_missing() -> None:
     assert "day 2020-01-14 (2020-01-12 to 2020-01-16), others 2022-07-03" in " ".join(first.differs)
     assert any(each.startswith("x is missing in ") for each in second.differs)
     assert "above 2021-" in second.rule or "above 2022-" in second.rule or "x is missing" in second.rule
+
+
+@dataclasses.dataclass
+class Kept:
+    """What is learnt, without the learning."""
+
+    model: object = None
+    seen: np.ndarray | None = None
+
+
+def test_rows_that_were_divided_are_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that danlu evaluate says which rows are new."""
+    monkeypatch.setattr(pipeline_segments, "learn_segments", lambda *parts, **how: Kept(Kept()))
+    config = config_from({"data": {"target": "churn"}, "segments": {"k": 0}})
+    prepared = Segmented().prepare(config, table()[0])
+    seen = Segmented().learn(config, prepared, None).model.seen
+    known = [
+        np.isin(row_hashes(prepared.encoded(place), np.zeros(prepared.shown[place].height)), seen) for place in range(3)
+    ]
+    assert known[0].all()
+    assert known[1].all()
+    assert not known[2].any()

@@ -11,6 +11,7 @@ import polars as pl
 
 from danlu.blueprint import Blueprint
 from danlu.data import TableEncoder, check_frame, infer_schema, read_table
+from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
@@ -170,9 +171,9 @@ class Segmented(Domain):
         )
 
     def learn(self, config: TrainConfig, prepared: PreparedSegments, plan: SegmentsRecipe, **how: Any) -> Learned:
-        return learn_segments(
-            prepared.encoded(0),
-            prepared.encoded(1),
+        held = prepared.encoded(0), prepared.encoded(1)
+        learned = learn_segments(
+            *held,
             rows=prepared.shown[0],
             checked=prepared.shown[1],
             target=prepared.target,
@@ -182,6 +183,9 @@ class Segmented(Domain):
             seed=config.trainer.seed,
             **how,
         )
+        hashes = [row_hashes(part, np.zeros(rows.height)) for part, rows in zip(held, prepared.shown, strict=False)]
+        model = dataclasses.replace(learned.model, seen=known_rows(np.concatenate(hashes)))
+        return dataclasses.replace(learned, model=model)
 
     def test(self, config: TrainConfig, prepared: PreparedSegments, trained: Trained) -> Judgement | None:
         if not prepared.rows["test"]:
