@@ -13,7 +13,7 @@ from today import number_of_today
 
 from danlu.verify import select
 
-SLICES = 32
+SLICES = 64
 NAMED = {
     "lstm-forget-bias",
     "grouped-weight-gradient",
