@@ -14,7 +14,7 @@ from danlu.data.infer import canonical
 from danlu.data.kinds import as_kind, as_levels, as_text
 from danlu.data.spelling import plain
 from danlu.data.task import TASKS, infer_task
-from danlu.errors import ArtifactError, DataError, SchemaError, nearest
+from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError, nearest, unknown_name
 from danlu.language import keep
 
 __all__ = ["TargetEncoder"]
@@ -80,6 +80,26 @@ class TargetEncoder:
         kinds = {pl.Int64: "integer", pl.Float64: "float", pl.Boolean: "boolean"}
         kind = kinds.get(target.dtype.base_type(), "text")
         return cls(target.name, found.task, found.classes, kind)
+
+    def looking_for(self, positive: str | None) -> TargetEncoder:
+        """The encoder whose second class, of two, is this one: precision, recall, costs, alerts and points are about it; None
+        changes nothing.
+
+        Raises:
+            ConfigError: a target without two classes, or another class.
+
+        Example:
+            >>> TargetEncoder.fit(pl.Series("y", ["bad", "good", "good"])).looking_for("bad").classes
+            ('good', 'bad')
+        """
+        if positive is None:
+            return self
+        if self.task != "binary":
+            what = "a quantity" if self.task == "regression" else "of more classes"
+            raise ConfigError(f"data.positive is for two classes; this target is {what}", hint="leave it out")
+        if positive not in self.classes:
+            raise unknown_name("class", positive, self.classes)
+        return dataclasses.replace(self, classes=(*(each for each in self.classes if each != positive), positive))
 
     @property
     def units(self) -> int:

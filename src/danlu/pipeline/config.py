@@ -52,6 +52,8 @@ class DataConfig(Blueprint):
         target: the column to predict.
         test: a file of test rows, instead of a part of ``source``.
         task: ``"auto"``, ``"regression"``, ``"binary"`` or ``"multiclass"``; of images also ``"multilabel"``.
+        positive: of two classes of a table the one that is looked for, of which precision, recall, false negatives and alerts are; None is
+            the second in the order in which they are printed.
         kinds: the kind of single columns (``{"zip": "categorical"}``), where the inferred one is wrong.
         drop: columns to leave out.
         missing: texts and numbers that mean a missing value, beside the usual ones (``?``, ``NA``, ``null``, …):
@@ -85,6 +87,7 @@ class DataConfig(Blueprint):
     target: str = ""
     test: str | None = None
     task: str = setting(default="auto", choices=("auto", "regression", "binary", "multiclass", "multilabel"))
+    positive: str | None = None
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     drop: tuple[str, ...] = ()
     missing: tuple[str | float, ...] | Mapping[str, tuple[str | float, ...]] | None = dataclasses.field(

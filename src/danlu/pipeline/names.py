@@ -49,6 +49,7 @@ _ALSO: Mapping[str, str] = {
     "answers.alert_rate": "alertrate flagrate contamination capacity reviewrate",
     "answers.compare_by": "evalmetric scoring primarymetric comparemetric",
     "answers.level": "alpha coverage confidence confidencelevel",
+    "data.positive": "positiveclass poslabel positivelabel eventclass",
     "data.delimiter": "sep separator",
     "data.drop": "dropcolumns ignore ignorecolumns exclude",
     "data.kinds": "dtypes types columntypes categorical categoricalfeatures catfeatures",

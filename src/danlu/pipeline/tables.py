@@ -80,7 +80,7 @@ class Tables(Labelled):
         RECIPE,
         WRITTEN,
         "answers.*",
-        "data.audit|spellings|stream|target|task",
+        "data.audit|positive|spellings|stream|target|task",
         "evaluate.baseline_seconds|importance|slices",
         CROSSED,
         "fairness.*",
@@ -349,7 +349,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         schema = looks.schema(schema, name, config.private)
         notices.append(looks.said)
         fitted_on = looks.frame if inferred.task == "regression" else frame
-    target = TargetEncoder.fit(fitted_on[name], task=inferred.task)
+    target = TargetEncoder.fit(fitted_on[name], task=inferred.task).looking_for(data.positive)
     if inferred.task == "regression":
         notices += _far(fitted_on[name])
     if sensitive is not None:
@@ -491,6 +491,7 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         missing=() if data.missing is None or told else data.marks(),  # a copy was written with them
         twins=config.split.equal_rows == "together",
     )
+    stream = dataclasses.replace(stream, target=stream.target.looking_for(data.positive))
     notices, rows = [*told, *stream.notices, *stream.inferred.notices], stream.rows
     encoder = TableEncoder.fit(stream.sample, stream.schema)
     test, frame = None, None
