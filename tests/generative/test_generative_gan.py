@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -119,6 +120,16 @@ def ring(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     turn = np.arange(8) * np.pi / 4
     middles = 0.5 + 0.4 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     return (middles[rng.integers(0, 8, count)] + 0.02 * rng.normal(size=(count, 2))).astype(np.float32), middles
+
+
+def test_the_doctor_is_told_of_a_game_that_was_trained() -> None:
+    x = ring(32, np.random.default_rng(0))[0]
+    network = GAN(nn.Dense(2), nn.Dense(1), 2)
+    plan = GameRecipe(network, batch_size=16, epochs=1, penalty="none")
+    initial = network.init(jax.random.key(0), (2,))[:2]
+    fitted = plan.fit((x, np.zeros(len(x), np.int32)), rows=len(x), initial=initial, display="none")
+    won = {"critic_right": 1.0, "critic_told": 0.01, "generator_variety": 0.1}
+    assert dataclasses.replace(fitted, history=[won] * 4).health.kinds == ("won_game", "mode_collapse")
 
 
 @pytest.mark.slow

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
 from golden_rows import GOLDEN
+from PIL import Image
 
+import danlu
 from danlu import load
 from danlu.cli.train import _towers
 from danlu.data.composite import Composite
 from danlu.data.images import ImageEncoder
 from danlu.data.schema import Schema
 from danlu.data.text import TextEncoder
+from danlu.engine.callbacks import JSONLogger
 from danlu.errors import ConfigError, DanluError
+from danlu.pipeline import resume
 from danlu.pipeline.config import config_from
 from danlu.pipeline.fingerprint import data_of, located
 from danlu.pipeline.mixed import Mixed
@@ -123,3 +130,45 @@ def test_the_option_names_columns_and_runs() -> None:
     assert _towers("photo=runs/a, note=runs/b=c") == ['tower.begin={"photo": "runs/a", "note": "runs/b=c"}']
     with pytest.raises(ConfigError, match="expected a run, or COLUMN=RUN"):
         _towers("photo=")
+
+
+@pytest.mark.slow
+def test_a_stop_changes_nothing_and_it_is_said_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, lines = np.random.default_rng(0), []
+    for row in range(60):
+        Image.fromarray(rng.integers(0, 256, (12, 12)).astype(np.uint8)).save(tmp_path / f"{row}.png")
+        lines.append((f"{row}.png", float(row % 7), ("no", "yes")[row % 2]))
+    pl.DataFrame(lines, schema=["photo", "n", "y"], orient="row").write_csv(tmp_path / "t.csv")
+
+    def learnt(runs: Path, **more: Any) -> Any:
+        return danlu.train(
+            str(tmp_path / "t.csv"),
+            target="y",
+            tower={"begin": {"photo": str(GOLDEN / "image" / "model")}, "rate": 0.5, "compare": bool(more)},
+            fusion={"features": 4, "compare": False},
+            model={"members": 2, "width": 4},
+            trainer={"epochs": 3, "batch_size": 16},
+            evaluate={"report": bool(more), "baselines": bool(more)},
+            runs=runs,
+            name="one",
+            display="none",
+            say=lambda line: None,
+        )
+
+    whole = learnt(tmp_path / "whole", said=True)
+    assert "the same network with fresh towers" in whole.judgement.others
+    for file in (whole.run.report_path, whole.run.artifact_path / "README.md"):
+        assert "photo with model, which learns at" in file.read_text(encoding="utf-8")
+    end = JSONLogger.on_epoch_end
+
+    def stopping(self: Any, epoch: int, logs: Any) -> None:
+        end(self, epoch, logs)
+        if epoch == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JSONLogger, "on_epoch_end", stopping)
+        assert learnt(tmp_path / "stopped").stopped_by == signal.SIGINT
+    again = resume(tmp_path / "stopped" / "one", display="none", say=lambda line: None)
+    for a, b in zip(jax.tree.leaves(whole.model.params), jax.tree.leaves(again.model.params), strict=True):
+        np.testing.assert_array_equal(a, b)

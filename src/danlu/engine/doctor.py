@@ -224,7 +224,7 @@ def failures(
 
 
 def clues_of(training: Any, before: Mapping[str, np.ndarray], failures: tuple[Finding, ...]) -> Clues | None:
-    """What a training leaves to look at; None of one that is neither a network that learns from rows nor an agent.
+    """What a training leaves to look at; None of one that is no network that learns from rows, no agent and no game of several.
 
     Args:
         before: what :func:`samples` gave before the first step.
@@ -233,6 +233,8 @@ def clues_of(training: Any, before: Mapping[str, np.ndarray], failures: tuple[Fi
     program = training.program
     one = program if program.members is None else getattr(program, "program", None)
     rows = training.sample.rows
+    if hasattr(program, "diagnose"):  # which judges by the record
+        return Clues(program, training.state, {}, None, False, {}, {}, failures)
     if program.devices > 1 or not (hasattr(one, "objective") if rows else before):
         return None
     constant = training.sample.constant(program) if rows else None

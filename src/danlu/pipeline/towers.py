@@ -65,13 +65,14 @@ def trunks_of(config: TrainConfig, encoder: Composite) -> dict[str, Trunk]:
 def _trunk(column: str, run: str, wanted: Any) -> Trunk:
     """The trained layers of a run for a column that ``wanted`` would encode."""
     artifact, noun = load_artifact(model_of(run), trusted=os.environ.get(TRUSTED)), NOUNS[type(wanted)]
-    kind = artifact.encoder.get("kind") if isinstance(artifact.encoder, Mapping) else None
-    if kind not in _KINDS or artifact.head is None or "each" in artifact.encoder:
+    described: Mapping[str, Any] = artifact.encoder if isinstance(artifact.encoder, Mapping) else {}
+    kind = str(described.get("kind"))
+    if kind not in _KINDS or artifact.head is None or "each" in described:
         raise ConfigError(
             f"{run} cannot be begun with for the column {column!r}: its model has no layers for {noun} alone",
             hint="expected a run on pictures, recordings or texts with one label each, or of several modalities, without --folds",
         )
-    encoder, of = _KINDS[kind].from_state(artifact.encoder, artifact.encoder_arrays), None
+    encoder, of = _KINDS[kind].from_state(described, artifact.encoder_arrays), None
     check_variables(artifact.model, encoder.in_shape, artifact.params, artifact.state)
     if isinstance(encoder, Composite):
         some = {name: part for name, part in encoder.parts if type(part) is type(wanted)}

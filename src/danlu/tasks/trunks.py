@@ -93,8 +93,8 @@ def trunk_of(network: Layer, params: Any, state: Any, encoder: Any, column: str 
         ConfigError: a network without such layers.
     """
     if isinstance(network, Ensemble):
-        first = jax.tree.map(lambda leaf: leaf[0], (params, state))
-        return trunk_of(network.network, *first, encoder, column)
+        first, its = jax.tree.map(lambda leaf: leaf[0], (params, state))
+        return trunk_of(network.network, first, its, encoder, column)
     if isinstance(network, Fusion | TwoTowers):
         place = network.names.index(str(column))
         return trunk_of(network.towers[place], params[place], state[place], encoder)
@@ -106,8 +106,8 @@ def trunk_of(network: Layer, params: Any, state: Any, encoder: Any, column: str 
             return Trunk(encoder, layers[-2], params[-2], state[-2])
     if isinstance(encoder, TextEncoder):
         return _of_texts(network, params, state, encoder)
-    first, body = body_of(network)
-    kept = slice(first, first + len(body.layers))
+    begin, body = body_of(network)
+    kept = slice(begin, begin + len(body.layers))
     return Trunk(encoder, body, tuple(params[kept]), tuple(state[kept]))
 
 
@@ -121,8 +121,8 @@ def _of_texts(network: Layer, params: Any, state: Any, encoder: TextEncoder) -> 
         tuple(Sequential(each.layers[:count]) for each, count in zip(members, counts, strict=True)),
         inputs=network.inputs,  # type: ignore[attr-defined]
     )
-    kept = [tuple(part[:count] for part, count in zip(whole, counts, strict=True)) for whole in (params, state)]
-    return Trunk(encoder, layer, *kept)
+    kept, its = (tuple(part[:count] for part, count in zip(whole, counts, strict=True)) for whole in (params, state))
+    return Trunk(encoder, layer, kept, its)
 
 
 def placed(variables: tuple[Any, Any], names: tuple[str, ...], trunks: Mapping[str, Trunk]) -> tuple[Any, Any]:
