@@ -152,6 +152,7 @@ def test_gradients_speak_of_the_network_and_add_up_and_other_weights_say_somethi
         "agent",
         "recommend",
         "bandit",
+        "pages",
         "uplift",
     ],
 )

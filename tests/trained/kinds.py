@@ -275,6 +275,22 @@ def _campaign(folder: Path) -> Path:
     return folder / "campaign.csv"
 
 
+def _pages(folder: Path) -> Path:
+    """A log of pages of two of three items, the second place looked at half as often."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for visit in range(120):
+        age, shown = int(rng.integers(18, 80)), rng.permutation(3)[:2]
+        for place, item in enumerate(shown.tolist()):
+            liked = 0.8 if item == (0 if age < 45 else 2) else 0.3
+            click = int(rng.random() < liked / (1 + place))
+            lines.append((f"v{visit}", place + 1, ("hat", "coat", "bag")[item], click, round(1 / 3, 6), age))
+    frame = pl.DataFrame(lines, schema=["visit", "place", "item", "clicked", "chance", "age"], orient="row")
+    frame.write_csv(folder / "pages.csv")
+    frame.select("age").head(5).write_csv(folder / "asked.csv")
+    return folder / "pages.csv"
+
+
 def _cart(folder: Path) -> str:
     rows = np.random.default_rng(0).normal(0, 0.05, (3, 4)).round(4)
     pl.DataFrame(rows, schema=["position", "velocity", "angle", "turn"]).write_csv(folder / "asked.csv")
@@ -330,6 +346,9 @@ KINDS = {
     "bandit": Kind(_log, "asked.csv", "", {
         "bandit": {"columns": "banner:clicked:chance", "folds": 2}, "model": {"width": 8, "members": 2},
         "trainer": {"epochs": 2}}),
+    "pages": Kind(_pages, "asked.csv", "", {
+        "bandit": {"columns": "item:clicked:chance", "slate": "visit:place", "folds": 2},
+        "model": {"width": 8, "members": 2}, "trainer": {"epochs": 2}}),
     "uplift": Kind(_campaign, "asked.csv", "", {
         "uplift": {"columns": "mail:bought", "folds": 2, "cost": 0.02}, "model": {"width": 8, "members": 2},
         "trainer": {"epochs": 2}}),

@@ -30,6 +30,7 @@ TAGS = {
     "multilabel": "image-classification",
     "recommend": None,
     "bandit": None,
+    "pages": None,
     "uplift": None,
     "segmentation": "image-segmentation",
     "sequence": None,

@@ -47,7 +47,7 @@ def test_null_is_proposed_only_where_it_is_taken(kind: str) -> None:
     with pytest.raises(SchemaError) as caught:
         model.respond([{}])
     assert ("null" in str(caught.value.hint)) == (
-        kind in ("table", "quantity", "table-blend", "table-card", "bandit", "uplift", "segments", "rows")
+        kind in ("table", "quantity", "table-blend", "table-card", "bandit", "pages", "uplift", "segments", "rows")
     )
 
 
