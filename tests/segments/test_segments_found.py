@@ -14,8 +14,10 @@ from danlu.data.seen import row_hashes
 from danlu.errors import ConfigError, DataError
 from danlu.pipeline import segments as pipeline_segments
 from danlu.pipeline.config import config_from
+from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import with_options
 from danlu.pipeline.segments import Segmented
+from danlu.pipeline.synthesize import MadeRows
 from danlu.segments import choose, described
 from danlu.segments.alone import without_segments
 
@@ -79,12 +81,11 @@ def test_what_cannot_be_is_refused() -> None:
 
 def test_one_hill_yes_or_no_and_a_bent_network_make_no_segments() -> None:
     """One number, and one column of two values, are divided reliably, and rows without segments are too."""
-    rng = np.random.default_rng(0)
+    rng, rows = np.random.default_rng(0), 120
     for columns, least, clear in (
-        ({"x": rng.normal(size=ROWS)}, 0.4, False),
-        ({"x": rng.normal(size=ROWS), "flag": rng.choice(["yes", "no"], ROWS)}, 0.9, False),
-        ({"x": np.where(rng.random(ROWS) < 0.5, 0, 9) + rng.normal(size=ROWS)}, 0.9, True),
-        ({"spend": np.exp(1.5 * rng.normal(size=ROWS))}, 0.4, False),
+        ({"x": rng.normal(size=rows)}, 0.4, False),
+        ({"x": rng.normal(size=rows), "flag": rng.choice(["yes", "no"], rows)}, 0.9, False),
+        ({"x": np.where(rng.random(rows) < 0.5, 0, 9) + rng.normal(size=rows)}, 0.9, True),
     ):
         frame = pl.DataFrame(columns)
         encoder = TableEncoder.fit(frame, infer_schema(frame))
@@ -150,3 +151,19 @@ def test_rows_that_were_divided_are_known_again(monkeypatch: pytest.MonkeyPatch)
     assert known[0].all()
     assert known[1].all()
     assert not known[2].any()
+
+
+@pytest.mark.parametrize(
+    ("domain", "section"),
+    [(Segmented(), {"segments": {"k": 0}}), (MadeRows(), {"synthesize": {"model": "autoregressive"}})],
+)
+def test_rows_of_few_kinds_are_in_every_part_as_often_as_they_are(domain: Domain, section: dict[str, object]) -> None:
+    """Equal rows in one part would leave kinds of rows out of what is learnt from."""
+    frame = pl.DataFrame(
+        {name: np.random.default_rng(7).choice(["y", "n"], (600, 4))[:, k] for k, name in enumerate("abcd")}
+    )
+    prepared = domain.prepare(config_from(section), frame)
+    part = prepared.encoded(0)["categorical"] if isinstance(domain, Segmented) else prepared.train["cell"]
+    kinds, counts = np.unique(part, axis=0, return_counts=True)
+    assert len(kinds) == 16
+    assert counts.min() > 10

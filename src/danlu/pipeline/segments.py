@@ -15,7 +15,6 @@ from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.divided import together_of
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.unlabelled import read_rows
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
@@ -91,11 +90,12 @@ class Segmented(Domain):
         "data.target",
         "model.width",
         "segments.*",
-        "split.column|equal_rows|method",
+        "split.column|method",
     )
     beside = (Beside("segments.most", lambda config: not config.segments.k, "segments.k says how many there are"),)
     instead: ClassVar[Mapping[str, str]] = {
         "data.task": "segments are learnt without a target; it is only shown by segment",
+        "split.equal_rows": "rows are divided one by one, so that each part has all kinds of rows as often as they are",
         "model.depth": "the network has one hidden layer; model.width is its size, and segments.codes how many numbers stand for a row",
     }
 
@@ -131,18 +131,11 @@ class Segmented(Domain):
         for column in schema.columns:
             if not column.used:
                 notices.append(f"column {column.name!r} is left out: {column.reason or column.kind}")
-        together, said = together_of(
-            config,
-            columns.select([column.name for column in schema.features]),
-            config.split.validation,
-            config.tested_share,
-        )
         split = config.divide(
             frame,
             method="random" if config.split.method == "stratified" else config.split.method,
             column=config.split.column,
             test=config.tested_share,
-            together=together,
         )
         if len(split.train) < _FEWEST or not len(split.validation):
             raise DataError(
@@ -159,7 +152,7 @@ class Segmented(Domain):
         return PreparedSegments(
             rows={"train": train.height, "validation": len(split.validation), "test": test.height},
             split=split.description,
-            notices=(*notices, *said),
+            notices=tuple(notices),
             encoder=TableEncoder.fit(train, schema, max_categories=64),
             shown=(train, columns[split.validation], test),
             target=frame[data.target][split.train] if data.target else None,

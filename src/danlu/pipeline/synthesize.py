@@ -29,7 +29,6 @@ from danlu.generative.rows import (
     row_recipe,
 )
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.divided import together_of
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.private import Looks, private_recipe
 from danlu.pipeline.unlabelled import read_rows
@@ -115,7 +114,7 @@ class MadeRows(Domain):
         "data.target|task",
         "model.width|depth|dropout",
         "private.*",
-        "split.column|equal_rows|method",
+        "split.column|method",
         "synthesize.*",
     )
     beside = (
@@ -126,6 +125,9 @@ class MadeRows(Domain):
         ),
         Beside("data.task", lambda config: bool(config.data.target), "there is no target: --target COLUMN"),
     )
+    instead: ClassVar[Mapping[str, str]] = {
+        "split.equal_rows": "rows are divided one by one, so that each part has all kinds of rows as often as they are"
+    }
     model_name = "the model"
     instead_of_why = (
         "danlu predict RUN FILE says how likely each row is; the report shows column by column what is made"
@@ -159,8 +161,6 @@ class MadeRows(Domain):
             inferred = infer_task(frame[data.target].drop_nulls(), task=asked)
             notices += inferred.notices
             task = "regression" if inferred.task == "regression" else "classes"
-        together, said = together_of(config, frame.select(features), config.split.validation, config.tested_share)
-        notices += said
         split = config.divide(
             frame,
             method=config.split.method if data.target or config.split.method != "stratified" else "random",
@@ -168,7 +168,6 @@ class MadeRows(Domain):
             target=data.target or None,
             task=None if not data.target else inferred.task,
             test=config.tested_share,
-            together=together,
         )
         if len(split.train) < _FEWEST or not len(split.validation):
             raise DataError(
