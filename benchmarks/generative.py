@@ -112,7 +112,7 @@ def frechet_(args: argparse.Namespace) -> None:
 
     told(
         "training pictures (real against real)",
-        x[[int(np.flatnonzero(y == label)[n]) for n, label in enumerate(labels)]],
+        x[[int(np.resize(np.flatnonzero(y == label), len(labels))[n]) for n, label in enumerate(labels)]],
     )
     plan: Any = painting_recipe(args.model, len(x), x.shape[1:], classes=10, epochs=args.epochs)
     initial = jax.jit(lambda key: plan.model.init(key, x.shape[1:])[:2])(jax.random.key(0))

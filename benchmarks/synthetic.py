@@ -104,7 +104,6 @@ def compared(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 given.model,
                 seed,
                 place,
-                split={"test": 0.0},
                 data={"test": str(folder / "test.csv")},
             )
             took, model = time.process_time() - begun, result.model
