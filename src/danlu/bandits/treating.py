@@ -22,7 +22,7 @@ from danlu.trained.head import out_shape_of
 
 __all__ = ["Treating"]
 
-_FEW = 50  # people of the smaller group among those at the top, below which it is said
+_FEW = 100  # people at the top, as if both groups were of one size, below which it is said
 _THIN = 0.1  # of the people with hardly a chance of one of both
 
 
@@ -142,11 +142,8 @@ class Treating(Head):
         found = [
             f"it would treat {percent(float(evidence.treat.mean()))} of these people: those where {' and '.join(why)}"
         ]
-        few = evidence.support("uplift_10")
-        if few < _FEW:
-            found.append(
-                f"of the top 10 % only {few:.0f} people are in the smaller group: more people would tell more of the order"
-            )
+        if evidence.support("uplift_10") < _FEW:
+            found.append("of the top 10 % there are few people of one group: more people would tell more of the order")
         if self.estimated:
             edge = float(((evidence.propensity <= self.clip) | (evidence.propensity >= 1 - self.clip)).mean())
             found.append(

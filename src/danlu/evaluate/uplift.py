@@ -278,12 +278,13 @@ class Campaign(Evidence):
         return bool((self.prediction == self.prediction[:1]).all())
 
     def support(self, name: str) -> float:
-        """The people of the smaller group, of which Student's interval has the degrees of freedom; for the value the effective ones."""
+        """The people of both groups as if of one size, ``4·a·b/(a + b)``, which Student's interval has as degrees of freedom;
+        for the value the effective ones."""
         if name == "value":
             return self.logged.effective_rows
-        share = TOPS.get(name, 1.0)
-        top = self.treated[self.gains.order[: max(int(share * len(self)), 1)]]
-        return float(min(top.sum(), (~top).sum()))
+        top = self.treated[self.gains.order[: max(int(TOPS.get(name, 1.0) * len(self)), 1)]]
+        treated = int(top.sum())
+        return 4 * treated * (len(top) - treated) / len(top)
 
     def left_out(self) -> Mapping[str, str]:
         return {} if self.yes_or_no else {"qini_share": "outcomes are not of 0 and 1 alone"}
