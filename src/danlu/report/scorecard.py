@@ -31,7 +31,7 @@ def card_section(card: PointsCard) -> tuple[str, str]:
         )
         for each in column.bins:
             share = "–" if math.isnan(each.share) else percent(each.share)
-            cells = (f"<b>{each.points}</b>", f"{each.rows:,.0f}", share, figure(each.evidence, 3))
+            cells = (f"<b>{figure(each.points, 6)}</b>", f"{each.rows:,.0f}", share, figure(each.evidence, 3))
             rest = "".join(f'<td class="n">{cell}</td>' for cell in cells)
             lines.append(f'<tr><td class="name" translate="no">{in_parts(each.label)}</td>{rest}</tr>')
     note = (

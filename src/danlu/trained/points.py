@@ -89,6 +89,11 @@ class PointsCard:
             ConfigError: another model.
         """
         network = model.network
+        if any(isinstance(part, Scorecard) for _, part in network.children()):
+            raise ConfigError(
+                "this model is several scorecards, one for each fold, whose probabilities are averaged; expected one card",
+                hint="train it without folds",
+            )
         if not isinstance(network, Scorecard):
             raise ConfigError(
                 f"a scorecard is of a model that was trained as one; this is a model for {model.purpose}",
@@ -204,7 +209,7 @@ class PointsCard:
                 lines.append(
                     "  "
                     + padded(short(each.label, width), width)
-                    + padded(f"{each.points}", 8, right=True)
+                    + padded(figure(each.points, 6), 8, right=True)
                     + padded(f"{each.rows:,.0f}", 10, right=True)
                     + padded(share, 14, right=True)
                 )
