@@ -8,6 +8,7 @@ import re
 import struct
 
 import jax
+import jinja2
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,7 +22,7 @@ from danlu.evaluate.stress import stressed
 from danlu.report import ReportData, TensorBoardLogger, log_test, write_report
 from danlu.report.detections import draw_boxes
 from danlu.report.events import log_plots
-from danlu.report.html import whole_numbers
+from danlu.report.html import rendered, whole_numbers
 from danlu.report.parts import PLACES, add_part
 from danlu.report.picture import first_layers, sheet
 from danlu.report.plots import (
@@ -384,3 +385,9 @@ def test_a_picture_leaves_room_for_what_stands_beside_its_axes():
         panel.figure.draw_without_rendering()
         before, wide = wide, axes.get_position().x0
     assert wide > before + 0.1
+
+
+def test_a_template_is_compiled_once(monkeypatch):
+    first = rendered("explained.html.jinja", title="One", style="", body="a")
+    monkeypatch.setattr(jinja2.Environment, "compile", None)
+    assert rendered("explained.html.jinja", title="Two", style="", body="a") == first.replace("One", "Two")
