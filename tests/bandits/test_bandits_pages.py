@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import danlu
 from danlu.bandits import LoggedBandit, LoggedReward, NamedLog, apart_notice, logged_rows, of_the_items
 from danlu.bandits.head import Choosing
 from danlu.errors import ArtifactError, ConfigError, DataError
@@ -177,3 +179,17 @@ class _Shapes:
 
     def out_shape(self, shape: Any) -> Any:
         return {"value": (1, 4)}  # of a member
+
+
+def test_a_model_of_pages_reads_pages() -> None:
+    model = danlu.load(Path(__file__).parents[1] / "trained" / "golden" / "version-3" / "pages" / "model")
+    rows = pages(6).drop("price").with_columns(item=pl.Series(["hat", "coat", "scarf", "bag"] * 3))
+    said: list[str] = []
+    read = model.read(rows, say=said.append, truth=True)
+    assert read.truth["action"].shape == (6, 2)
+    assert "3 rows are of actions that were not in training; the policy takes none of them" in said
+    said.clear()
+    answers = model.predict(rows, say=said.append)
+    assert answers.height == 6
+    assert "12 rows are of 6 pages in 'visit'; each page is answered once" in said
+    assert all(len({*row[:2]}) == 2 for row in answers.rows())

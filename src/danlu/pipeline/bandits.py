@@ -266,9 +266,13 @@ class Logs(Domain):
                 hint="danlu predict needs only the context",
             )
         log, said = logged_rows(table.frame, named, learning=False)
+        truths = log.truth(head.actions, head.places)
+        strange = int((truths["action"] == -1).sum())
+        if strange:
+            said.append(f"{strange:,} rows are of actions that were not in training; the policy takes none of them")
         for notice in (*table.notices, *notices, *said):
             say(notice)
-        return Read(rows[log.rows.tolist()], log.truth(head.actions, head.places), given=raw.frame[log.rows.tolist()])
+        return Read(rows[log.rows.tolist()], truths, given=raw.frame[log.rows.tolist()])
 
     def purpose(self, trained: Trained) -> str:
         return f"which {trained.head.action} to choose for the highest {trained.head.reward}"
