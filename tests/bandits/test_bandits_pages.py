@@ -16,6 +16,10 @@ import danlu
 from danlu.bandits import LoggedBandit, LoggedReward, NamedLog, apart_notice, logged_rows, of_the_items
 from danlu.bandits.head import Choosing
 from danlu.errors import ArtifactError, ConfigError, DataError
+from danlu.pipeline.bandits import Logs
+from danlu.pipeline.config import config_from
+from danlu.pipeline.domains import DOMAINS
+from danlu.pipeline.used import check_used
 
 NAMED = NamedLog.of("item:clicked:chance", "visit:place")
 
@@ -112,8 +116,10 @@ def test_settings_of_pages() -> None:
     for slate in ("visit", "visit:", "visit:visit", "visit:place:more", "item:place"):
         with pytest.raises(DataError, match="two columns that --bandit does not name"):
             NamedLog.of("item:clicked", slate)
-    with pytest.raises(ConfigError, match="which is of pages, and there are none"):
-        LoggedBandit(columns="a:b:c", depends="above")
+    with pytest.raises(
+        ConfigError, match=r"bandit.depends is 'above', but would not be used: a row is no place of a page"
+    ):
+        check_used(config_from({"bandit": {"columns": "a:b:c", "depends": "above"}}), Logs(), "log.csv", DOMAINS)
     with pytest.raises(ConfigError, match="no column holds propensities"):
         LoggedBandit(columns="a:b", slate="c:d", depends="page")
 

@@ -43,12 +43,7 @@ class LoggedBandit(Blueprint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.depends != "place" and not self.slate:
-            raise ConfigError(
-                f"bandit.depends is {self.depends!r}, which is of pages, and there are none",
-                hint="name their columns: --slate page:place",
-            )
-        if self.depends != "place" and self.columns.count(":") < 2:
+        if self.depends != "place" and self.slate and self.columns.count(":") < 2:
             raise ConfigError(
                 f"bandit.depends is {self.depends!r}, and no column holds propensities; only those of single places are estimated",
                 hint="--bandit ITEM:REWARD:PROPENSITY, the probability of each item given those above it",

@@ -112,6 +112,11 @@ class Logs(Domain):
             lambda config: config.split.method in ("time", "group", "column"),
             "rows are drawn at random; add split.method=time, group or column",
         ),
+        Beside(
+            "bandit.depends",
+            lambda config: bool(config.bandit.slate),
+            "a row is no place of a page; --slate page:place says so",
+        ),
     )
     instead: ClassVar[Mapping[str, str]] = {
         "data.target": "--bandit ACTION:REWARD names what is learnt; leave --target out",
