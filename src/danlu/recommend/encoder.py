@@ -116,7 +116,7 @@ class RecommendEncoder:
             if strange:
                 shown = ", ".join(map(repr, strange[:_SHOWN])) + (", …" if len(strange) > _SHOWN else "")
                 told = "their features" if features is not None else "what all others did"
-                say(f"{len(strange):,} {whose} were not in the training data and are answered from {told}: {shown}")
+                say(f"{whose} that were not in the training data, {len(strange):,}, are answered from {told}: {shown}")
 
     # To arrays.
 
