@@ -129,7 +129,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
         {"environments": 32, "n_steps": 128, "minibatches": 8, "scale_rewards": True, "learning_rate": 1e-3},
     ),
     ("danlu/Driving-v0", "dagger"): (100_000, {"gradient_steps": 32, "capacity": 100_352}),
-    ("danlu/Driving-v0 by camera", "dagger"): (20_000, {"gradient_steps": 24}),  # a picture is 9 kB of memory
+    ("danlu/Driving-v0:camera", "dagger"): (20_000, {"gradient_steps": 24}),  # a picture is 9 kB of memory
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
     ("Pendulum-v1", "ddpg"): (20_000, {}),
@@ -210,7 +210,7 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
     if algorithm not in ALGORITHMS:
         raise unknown_name("agent.algorithm", algorithm, ALGORITHMS)
     cls: Any = _OF_ACTIONS.get((algorithm, type(env.action_space)), ALGORITHMS[algorithm])
-    by_camera = f"{env.id} by camera" if getattr(env, "observation", None) == "camera" else ""
+    by_camera = f"{env.id}:camera" if getattr(env, "observation", None) == "camera" else ""
     steps, tuned = _TUNED.get((by_camera, algorithm)) or _TUNED.get((env.id or "", algorithm), (_STEPS, {}))
     agent = cls.of({**tuned, **settings})
     agent.check(agent.within(env))
