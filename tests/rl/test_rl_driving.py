@@ -385,6 +385,8 @@ def test_what_is_in_the_picture_is_kept_with_it() -> None:
         (lambda: Constraint.of(-1.0), "total is -1.0; expected a number of 0 or more"),
         (lambda: rl.fit(rl.DAgger(), "CartPole-v1", steps=10), "CartPole-v1 has none"),
         (lambda: rl.fit(rl.DAgger(), Driving(), steps=10, data="nowhere"), "no buffer"),
+        (lambda: rl.DAgger(n_step=3), "DAgger.n_step is 3, but would not be used: rewards are not learnt from"),
+        (lambda: rl.BehaviourCloning(tau=0.1), "there is no target network"),
         (lambda: rl.fit(rl.DAgger(detector=1), Driving(), steps=10), "does not say what is in a picture"),
         (lambda: rl.fit(rl.PPO(detector=True), Shown(), steps=10), "begins with, and none was given"),
         (lambda: Driving(observation="radar"), "radar"),

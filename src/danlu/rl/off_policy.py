@@ -71,8 +71,18 @@ class OffPolicy(Agent):
         "target_every": "target_update_interval",
     }
 
+    _unused: ClassVar[Mapping[str, str]] = {}
+    """What an agent of this kind does not use, and why."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in self._unused and value != field.default:
+                raise ConfigError(
+                    f"{type(self).__name__}.{field.name} is {value}, but would not be used: {self._unused[field.name]}",
+                    hint="leave it out",
+                )
         if self.learning_starts > self.capacity:
             raise ConfigError(
                 f"{type(self).__name__}.learning_starts is {self.learning_starts} and capacity is "

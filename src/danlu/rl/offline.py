@@ -181,6 +181,14 @@ class BehaviourCloning(OffPolicy):
 
     offline: ClassVar[bool] = True
     policy_at = ((0,), (1,))
+    _unused: ClassVar[Mapping[str, str]] = {
+        "n_step": "rewards are not learnt from",
+        "prioritised": "there are no errors of values to draw by",
+        "priority_alpha": "there are no errors of values to draw by",
+        "priority_beta": "there are no errors of values to draw by",
+        "tau": "there is no target network",
+        "target_update_interval": "there is no target network",
+    }
 
     gradient_steps: int = setting(default=16, minimum=1, integer=True)
 

@@ -311,7 +311,7 @@ MUTATIONS = [
         "evaluate/importance.py",
         (
             "importance-unturned",
-            "sign, found = 1.0 if METRICS[metric].higher_is_better else -1.0, []",
+            "sign, found = 1.0 if MEASURES[metric].higher_is_better else -1.0, []",
             "sign, found = 1.0, []",
             "metric.importance",
         ),
