@@ -313,6 +313,7 @@ ONE = {
     "test episodes": "test episode",
     "test classes": "test class",
     "rows of the log": "row of the log",
+    "pages of the log": "page of the log",
     "test users": "test user",
     "test pairs": "test pair",
     "persons": "person",

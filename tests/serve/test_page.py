@@ -154,7 +154,7 @@ def test_a_film_of_an_agent(client: TestClient) -> None:
     [
         ("writes", {"prompt": "the cat", "length": 5, "samples": 2}, 200, "the cat"),
         ("writes", {"prompt": 3}, 422, "another type"),
-        ("writes", {"length": 10**9}, 422, "at most 2,000"),
+        ("writes", {"length": 10**9}, 422, "expected 0 to 2,000"),
         ("writes", {"text": ""}, 422, "'text' is unknown"),
         ("writes", [], 400, "expected an object"),
         ("flats", {}, 422, "writes no texts"),

@@ -79,7 +79,7 @@ def test_two_columns_are_asked_for(columns: str) -> None:
 def test_pairs_that_were_learnt_from_are_left_out_wherever_they_stand() -> None:
     model, frame, told = danlu.load(GOLDEN / "model"), pl.read_csv(GOLDEN / "asked.csv").drop_nulls(), list[str]()
     part = model.encoder.transform(frame[:2]), np.array([[0, 0], [1, 1]], np.int32)
-    prepared: Any = SimpleNamespace(train=part, validation=part, encoder=model.encoder, rows={"train": 2})
+    prepared: Any = SimpleNamespace(train=part, validation=part, encoder=model.encoder, rows={"train": 2}, trunks=())
     plan: Any = SimpleNamespace(
         batch_size=2,
         model=model.network,

@@ -186,7 +186,7 @@ def test_a_run_that_was_killed_in_a_round_decides_by_its_own_clock(rounds, tmp_p
 
 
 def test_a_network_alone_and_a_stream_have_no_rounds(tmp_path):
-    with pytest.raises(ConfigError, match=r"trainer.minutes is 1(.|\n)*model.kind=network is none"):
+    with pytest.raises(ConfigError, match=r"trainer.minutes is 1(.|\n)*join a blend, and this model is none"):
         danlu.train(TABLE, target="y", runs=tmp_path, display="none", trainer={"minutes": 1}, model={"kind": "network"})
 
 

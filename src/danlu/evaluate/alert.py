@@ -67,10 +67,10 @@ def alert_threshold(probability: np.ndarray, rate: float, weight: np.ndarray | N
         weight: how often each row counts, ``(rows,)``; None is once.
 
     Example:
-        >>> alert_threshold(np.array([0.9, 0.8, 0.3, 0.2, 0.1]), 0.4)
-        Alert(threshold=0.55, share=0.4, rows=2, tied=0, with_tied=0.0)
-        >>> alert_threshold(np.array([0.9, 0.8, 0.8, 0.2, 0.1]), 0.4)
-        Alert(threshold=0.85, share=0.2, rows=1, tied=2, with_tied=0.6)
+        >>> alert_threshold(np.array([0.875, 0.75, 0.25, 0.125, 0.0]), 0.4)
+        Alert(threshold=0.5, share=0.4, rows=2, tied=0, with_tied=0.0)
+        >>> alert_threshold(np.array([0.875, 0.75, 0.75, 0.125, 0.0]), 0.4)
+        Alert(threshold=0.8125, share=0.2, rows=1, tied=2, with_tied=0.6)
     """
     probability = np.asarray(probability, np.float64)
     order = np.argsort(-probability, kind="stable")

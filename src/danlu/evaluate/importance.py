@@ -104,6 +104,7 @@ def permutation_importance(
         which shuffles as here, by permutation. As ``sklearn.inspection.permutation_importance``.
 
     Example:
+        >>> from danlu.evaluate import Rows
         >>> frame = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "noise": [0.0, 1.0, 0.0, 1.0]})
         >>> rows = Rows("regression", frame["x"].to_numpy(), frame["x"].to_numpy())
         >>> found = permutation_importance(lambda frame: frame["x"].to_numpy(), frame, rows, frame.columns)

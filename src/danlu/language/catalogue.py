@@ -235,9 +235,9 @@ class Catalogue:
         says: translations by form.
 
     Example:
-        >>> words = Catalogue({"{0} row{1:s|}": "{0} 行", "missing": "缺失", "{0} are missing": "缺失 {0}"})
-        >>> words.said("1 row"), words.said("missing: 3 rows")
-        ('1 行', '缺失：3 行')
+        >>> words = Catalogue({"{0} flask{1:s|}": "{0} 瓶", "missing": "缺失", "{0} are missing": "缺失 {0}"})
+        >>> words.said("1 flask"), words.said("missing: 3 flasks")
+        ('1 瓶', '缺失：3 瓶')
     """
 
     def __init__(self, says: Mapping[str, str]) -> None:

@@ -105,13 +105,14 @@ class PlacedArms(Layer):
     (``weight``) Zong, Ni, Sung, Ke, Wen & Kveton (2016), "Cascading bandits for large-scale recommendation problems", UAI.
 
     Example:
+        >>> import numpy as np
         >>> layer = PlacedArms(2, 2, penalty=1e-3)
         >>> _, state, _ = layer.init(jax.random.key(0), (1,))
         >>> x, pages = jnp.zeros((4, 1)), jnp.array([[0, 1], [1, 0], [0, 1], [1, 0]])
         >>> for _ in range(20):
         ...     state = layer.learn(state, x, pages, jnp.tile(jnp.array([0.8, 0.4]), (4, 1)))
-        >>> state["looked"].round(2).tolist(), layer.apply({}, state, x[:1])[0].round(2).tolist()
-        ([1.0, 0.5], [[0.8, 0.8]])
+        >>> np.asarray(state["looked"]).round(2).tolist(), [f"{each:.2f}" for each in layer.apply({}, state, x[:1])[0][0]]
+        ([1.0, 0.5], ['0.80', '0.80'])
     """
 
     arms: int = setting(minimum=1, integer=True)
