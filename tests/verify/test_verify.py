@@ -59,6 +59,7 @@ KINDS = (
 )
 IN_TURNS = (  # kinds whose rows take seconds together: a third of them in a run, by the commit; their rooms' own tests are all in each
     "augment",
+    "bandits",
     "engine",
     "environment",
     "federated",
@@ -70,6 +71,7 @@ IN_TURNS = (  # kinds whose rows take seconds together: a third of them in a run
     "option",
     "privacy",
     "rl",
+    "rows",
     "start",
 )
 

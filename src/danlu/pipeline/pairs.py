@@ -199,7 +199,7 @@ class PairedRows(Domain):
         with stage("training with fresh towers, to compare"):
             fresh = dataclasses.replace(prepared, trunks={})
             scratch = self.learn(config, fresh, self.plan(config, fresh), display="none").model
-        answers = scratch.judge(*prepared.test, rows=prepared.shown, seed=config.trainer.seed).evidence
+        answers: Any = scratch.judge(*prepared.test, rows=prepared.shown, seed=config.trainer.seed).evidence
         yield Simple("the same network with fresh towers", answers, constant=False)
 
     def test(self, config: TrainConfig, prepared: PreparedPairs, trained: Trained) -> Judgement | None:

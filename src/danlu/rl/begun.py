@@ -55,9 +55,10 @@ def policy_of(given: Any | None, agent: Agent, env: Environment) -> list[tuple[A
 
     Example:
         >>> from danlu import rl
-        >>> clone = rl.fit(rl.DAgger(hidden=(8,), learning_starts=16), "driving", steps=32, evaluations=1, episodes=1, display="none")
-        >>> [len(jax.tree.leaves(part)) for part in policy_of(clone.model, rl.PPO(hidden=(8,)), clone.env)]
-        [3, 5]
+        >>> how = {"evaluations": 1, "episodes": 1, "display": "none"}
+        >>> first = rl.fit(rl.A2C(hidden=(4,), environments=2, n_steps=4), "CartPole-v1", steps=8, **how)
+        >>> [len(jax.tree.leaves(part)) for part in policy_of(first.model, rl.PPO(hidden=(4,)), first.env)]
+        [3, 4]
     """
     name = type(agent).__name__
     if given is None:

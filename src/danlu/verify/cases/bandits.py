@@ -272,11 +272,11 @@ def in_turn(check: Check) -> None:
     check(state["looked"], looked, oracle="least squares")
     check(layer.apply({}, state, jnp.asarray(x))[0], phi @ items(looked, 12).T, oracle="least squares")
     single, one = PlacedArms(2, 1, penalty=0.7), RidgeArms(2, penalty=0.7)
-    rows = jnp.asarray(x), jnp.asarray(pages[:, 0] % 2), jnp.asarray(reward[:, 0])
-    known = one.learn(one.init(jax.random.key(0), (2,))[1], *rows)
-    placed = single.learn(single.init(jax.random.key(0), (2,))[1], rows[0], rows[1][:, None], rows[2][:, None])
-    check(single.width(placed, rows[0]), one.width(known, rows[0]), oracle="RidgeArms")
-    check(single.apply({}, placed, rows[0])[0], one.apply({}, known, rows[0])[0], oracle="RidgeArms")
+    given = jnp.asarray(x), jnp.asarray(pages[:, 0] % 2), jnp.asarray(reward[:, 0])
+    known = one.learn(one.init(jax.random.key(0), (2,))[1], *given)
+    placed = single.learn(single.init(jax.random.key(0), (2,))[1], given[0], given[1][:, None], given[2][:, None])
+    check(single.width(placed, given[0]), one.width(known, given[0]), oracle="RidgeArms")
+    check(single.apply({}, placed, given[0])[0], one.apply({}, known, given[0])[0], oracle="RidgeArms")
 
 
 @case("bandits.cascade")

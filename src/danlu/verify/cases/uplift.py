@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ TREATED = np.array([1, 0, 1, 1, 0, 1, 0, 0, 1, 0]) == 1
 OUTCOME = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 0]) * 1.0
 
 
-def people(propensity: np.ndarray | float = 0.5, **changes: np.ndarray | float) -> Campaign:
+def people(propensity: np.ndarray | float = 0.5, **changes: Any) -> Campaign:
     """Ten people, of whom those with an uplift above 0.3 would be treated."""
     every = np.ones(10)
     values = np.stack([0.2 * every, 0.2 + SCORE / 2], axis=1)
