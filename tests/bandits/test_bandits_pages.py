@@ -15,11 +15,15 @@ import pytest
 import danlu
 from danlu.bandits import LoggedBandit, LoggedReward, NamedLog, apart_notice, logged_rows, of_the_items
 from danlu.bandits.head import Choosing
+from danlu.data.seen import row_hashes
 from danlu.errors import ArtifactError, ConfigError, DataError
+from danlu.pipeline import bandits
 from danlu.pipeline.bandits import Logs
 from danlu.pipeline.config import config_from
 from danlu.pipeline.domains import DOMAINS
+from danlu.pipeline.once import prepare
 from danlu.pipeline.used import check_used
+from danlu.trained import Learned, Trained
 
 NAMED = NamedLog.of("item:clicked:chance", "visit:place")
 
@@ -199,3 +203,15 @@ def test_a_model_of_pages_reads_pages() -> None:
     assert answers.height == 6
     assert "12 rows are of 6 pages in 'visit'; each page is answered once" in said
     assert all(len({*row[:2]}) == 2 for row in answers.rows())
+
+
+def test_the_plan_names_its_loss_and_training_rows_are_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from({"bandit": {"columns": "item:clicked:chance", "slate": "visit:place", "folds": 2}})
+    domain, prepared, plan = prepare(config, pages(80), say=lambda text: None)
+    assert plan.loss == "logged_reward"
+    model = Trained(plan.model, (), (), prepared.encoder, prepared.head)
+    monkeypatch.setattr(bandits, "learn_bandit", lambda *_, **__: Learned(model, None))
+    learned = domain.learn(config, prepared, plan).model
+    for (inputs, truth), known in ((prepared.train, True), (prepared.test, False)):  # ages tell the pages apart
+        assert (np.isin(row_hashes(inputs, learned.head.marks(truth)), learned.seen) == known).all()
+    assert not learned.head.apart

@@ -67,6 +67,7 @@ class Choosing(Head):
     """
 
     kind = "bandit"
+    apart = False
     task = "bandit"
     instead = "danlu evaluate says what the policy is worth, with intervals"
 
@@ -103,6 +104,10 @@ class Choosing(Head):
     @property
     def scale(self) -> float | None:
         return (self.high - self.low) / 4 or None
+
+    def marks(self, truth: Any) -> np.ndarray:
+        found = [np.asarray(truth[name], np.float64) for name in ("action", "reward")]
+        return np.concatenate([each.reshape(len(each), -1) for each in found], axis=1)  # (rows, 2 × places)
 
     def __call__(self, outputs: Any) -> Any:
         count, values = len(self.actions), outputs["value"]

@@ -117,5 +117,5 @@ def bandit_recipe(encoder: TableEncoder, rows: int, outputs: int, **changes: Any
         text=shapes["text"][0] if "text" in shapes else 0,
         classes=outputs,
         network=network,
-        **changes,
+        **{"loss": "logged_reward", **changes},
     )

@@ -180,7 +180,7 @@ def shot_recipe(
     per_epoch = max(rows, episode.size * together)
     fields: dict[str, Any] = {
         "model": with_last(network, units),
-        "loss": "categorical_cross_entropy",
+        "loss": "episodic" if loss is None else type(loss).__name__.lower(),
         "batch_size": together * episode.size,
         "epochs": max(_EPOCHS[0], min(affordable(_BUDGET / cost, network, in_shape, per_epoch), _EPOCHS[1])),
         "learning_rate": 1e-3 if settings.adapts else 3e-3,

@@ -22,6 +22,7 @@ from danlu.bandits import (
 )
 from danlu.blueprint import Blueprint
 from danlu.data import Schema, Split, Table, TableEncoder, check_frame, infer_schema, read_table, split_rows
+from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.logged import ABSENT, Logged
@@ -203,7 +204,7 @@ class Logs(Domain):
         )
 
     def learn(self, config: TrainConfig, prepared: PreparedLog, plan: Recipe, **how: Any) -> Learned:
-        return learn_bandit(
+        learned = learn_bandit(
             *prepared.train,
             prepared.folds,
             encoder=prepared.encoder,
@@ -213,6 +214,9 @@ class Logs(Domain):
             seed=config.trainer.seed,
             **how,
         )
+        inputs, truth = prepared.train
+        seen = known_rows(row_hashes(inputs, prepared.head.marks(truth)))
+        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
 
     # The test.
 

@@ -182,7 +182,7 @@ def recommend_recipe(settings: Recommend, encoder: RecommendEncoder, rows: int, 
     batch = max(1, min(batch, rows, _SCORES // max(len(encoder.items), 1) if not rated else 2**20))
     fields: dict[str, Any] = {
         "model": network_of(settings, encoder, pairs),
-        "loss": "mse" if rated else "categorical_cross_entropy",
+        "loss": "mse" if rated else settings.loss,
         "batch_size": batch,
         "epochs": epochs,
         "patience": 10,

@@ -121,7 +121,7 @@ def pair_recipe(
     fewest, most = _EPOCHS
     fields: dict[str, Any] = {
         "model": model,
-        "loss": "categorical_cross_entropy",  # of each among the others; see Contrast
+        "loss": "contrast",
         "batch_size": batch_size,
         "epochs": max(
             fewest, min(affordable(_BUDGET, model, encoder.in_shape, rows), epochs_of(_STEPS, rows, batch_size), most)

@@ -44,6 +44,9 @@ _MANY = 10_000  # rows from which waves in a column are learnt, and not the rows
 _STEPS = 300, 900  # the updates that training a small table takes: the fewest, and as many as the budget allows
 _MOST_EPOCHS = 225
 _SWA_RATE = 0.25  # of the peak, while weights are averaged
+_OWN = (  # of kinds of data whose objective is made from more than outputs and targets
+    "logged_reward", "softmax", "bpr", "contrast", "episodic", "triplet", "contrastive", "supcon", "arcface",
+)  # fmt: skip
 
 
 class Recipe(Blueprint):
@@ -52,7 +55,8 @@ class Recipe(Blueprint):
     Attributes:
         model: the network, of which there is one for each fold.
         loss: name of the loss, averaged over the members: ``"mse"`` (of the standardised target) or
-            ``"categorical_cross_entropy"`` (of the members' logits, one a class, for two classes as well).
+            ``"categorical_cross_entropy"`` (of the members' logits, one a class, for two classes as well); or what the objective of
+            another kind of data is called.
         batch_size: rows a step.
         epochs: passes over the training rows, the length of the learning-rate schedule.
         patience: epochs without a better validation loss after which training may stop; the best weights are kept.
@@ -88,6 +92,7 @@ class Recipe(Blueprint):
             "detection",
             "segmentation",
             "binary_cross_entropy",
+            *_OWN,
         )
     )
     batch_size: int = setting(256, minimum=1, integer=True)
