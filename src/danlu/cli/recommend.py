@@ -51,11 +51,12 @@ def recommend(
     given = [name for name, value in (("--user", user), ("--history", history), ("--like", like)) if value is not None]
     if len(given) != 1:
         known, item = model.encoder.users[0], model.encoder.items[0]
+        had = f"{item}={model.head.high:g}" if model.head.rating else item
         raise ConfigError(
             f"{' and '.join(given)} were given together; expected one of them"
             if given
             else "expected a user or an item",
-            hint=f"danlu recommend {run} --user {known}, --history {item}, or --like {item}",
+            hint=f"danlu recommend {run} --user {known}, --history {had}, or --like {item}",
         )
     if like is not None:
         for name, on in (("--again", again), ("--because", because)):
@@ -63,8 +64,8 @@ def recommend(
                 raise ConfigError(f"{name} is for --user or --history, and would not be used with --like")
         found = model.similar(like, count=count)
     elif history is not None:
-        had: Any = dict(map(_rated, history)) if model.head.rating else history
-        found = model.recommend(history=had, count=count, again=again, because=because)
+        owned: Any = dict(map(_rated, history)) if model.head.rating else history
+        found = model.recommend(history=owned, count=count, again=again, because=because)
     else:
         names = list(model.encoder.users) if user == ["all"] and "all" not in model.encoder.users else user
         found = model.recommend(names, count=count, again=again, because=because)

@@ -69,7 +69,7 @@ class Choice:
             )
         why = f"a prediction strength of {strength:.2f}, where {_STRONG} is expected"
         if strength >= _STRONG:
-            why = f"rows without segments divide as clearly with a chance of {chance:.2f}"
+            why = f"rows without segments divide as clearly with a chance of {chance:.3f}, where at most {_SURE} is expected"
         return f"{self.k} segments, as was asked; they are not clear: {why}"
 
 
