@@ -1,5 +1,7 @@
 """Scores against scikit-learn, weights against repeated rows, intervals, comparisons, baselines, thresholds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -161,6 +163,11 @@ def test_the_verdict_follows_the_difference():
     assert few.verdict == "undecided"
     assert few.sentence.endswith("1 test row is too few to tell.")
     assert conclusion([few])[1] == "1 test row is too few to tell the network from the baselines."
+    assert conclusion([worse])[1].endswith("by RMSE: use it.")
+    known = dataclasses.replace(worse, instead="leave model.kind=scorecard out to train it alone")
+    assert conclusion([known])[1].endswith("by RMSE: leave model.kind=scorecard out to train it alone."), (
+        "it can be done"
+    )
     assert compare(Rows("regression", truth[:15], near[:15]), far[:15], "x").verdict == "better", "15 rows can tell"
     other = truth + 0.1 * rng.normal(size=400)
     assert compare(Rows("regression", truth, near), other, "x").verdict == "undecided"

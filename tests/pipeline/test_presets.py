@@ -86,7 +86,9 @@ def test_models_are_compared_by_the_measure_that_was_chosen():
 @pytest.mark.parametrize(
     ("task", "name", "match"),
     [
-        ("regression", "gini", "measure"),
+        ("regression", "gini", "of two classes; this target is a quantity"),
+        ("multiclass", "gini", "--preset risk"),
+        ("binary", "rmse", "unknown measure"),
         ("binary", "alert_rate", "measure"),
         ("binary", "recall_at_rate", "needs answers.alert_rate"),
         ("binary", "cost", "needs answers.cost"),

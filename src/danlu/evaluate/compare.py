@@ -32,6 +32,7 @@ class Comparison:
         few: why the test rows cannot tell anything, where that is so.
         yardstick: whether the other one is no model to use instead, such as an expert that knows what the model does not see.
         kept: what the other model is called where it can be asked, as in ``danlu predict --with``.
+        instead: what else to do where it is better; without that and ``kept``, it is said to use it.
     """
 
     metric: str
@@ -45,6 +46,7 @@ class Comparison:
     few: str = ""
     kept: str = ""
     yardstick: bool = False
+    instead: str = ""
 
 
 def compare(
@@ -240,7 +242,7 @@ def conclusion(
         usable = [each for each in worse if not each.yardstick]
         best = min(usable or worse, key=lambda each: each.difference.value)
         also = " are" if len(worse) > 1 else " is"
-        use = f"use {best.label}" if len(worse) > 1 else "use it"
+        use = best.instead or (f"use {best.label}" if len(worse) > 1 else "use it")
         if not usable:
             use = "it may know more than what is seen, and is a measure of what can be reached"
         if best.kept:

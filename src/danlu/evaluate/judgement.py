@@ -47,7 +47,7 @@ class Simple:
         kept: itself, where it can be asked afterwards.
         answers: what it answers, in words; they are written beside the model's where it is kept.
         notes: what else is to be said of it, such as that it learnt from fewer rows.
-        yardstick: see :attr:`~danlu.evaluate.Comparison.yardstick`.
+        yardstick, instead: see :class:`~danlu.evaluate.Comparison`.
         metric: what it is compared by; None is the evidence's :attr:`~danlu.evaluate.Evidence.primary`.
     """
 
@@ -58,6 +58,7 @@ class Simple:
     answers: pl.DataFrame | None = None
     notes: tuple[str, ...] = ()
     yardstick: bool = False
+    instead: str = ""
     metric: str | None = None
 
 
@@ -168,7 +169,7 @@ class Judgement:
             others[each.label] = each.evidence.scores(seed=seed)
             how: dict[str, Any] = {"name": self.name, "metric": each.metric, "constant": each.constant, "seed": seed}
             found = compare(ours, each.evidence, each.label, **how)
-            found = dataclasses.replace(found, yardstick=each.yardstick)
+            found = dataclasses.replace(found, yardstick=each.yardstick, instead=each.instead)
             if each.kept is not None:
                 found, kept[each.kept.name] = dataclasses.replace(found, kept=each.kept.name), each.kept
                 told = pl.DataFrame() if each.answers is None else each.answers

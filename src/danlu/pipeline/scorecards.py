@@ -43,7 +43,7 @@ def check_card(config: TrainConfig, task: str) -> None:
     if task != "binary":
         what = "a quantity" if task == "regression" else "of more classes"
         raise ConfigError(
-            f"model.kind=scorecard is for two classes; this target is {what}", hint="leave model.kind out"
+            f"model.kind=scorecard is for two classes; this target is {what}", hint="leave model.kind and --preset out"
         )
     others = {
         **{
@@ -92,7 +92,9 @@ def finished_card(config: TrainConfig, prepared: PreparedRows, learned: Any) -> 
     notes = [*card.notes]
     if lost:
         notes.append(
-            f"scorecard: {lost} columns were given no points: beside the others they would speak against what they say alone"
+            "scorecard: 1 column was given no points: beside the others it would speak against what it says alone"
+            if lost == 1
+            else f"scorecard: {lost} columns were given no points: beside the others they would speak against what they say alone"
         )
     return dataclasses.replace(found, notes=(*found.notes, *notes))
 
@@ -117,7 +119,12 @@ def default_beside(config: TrainConfig, prepared: PreparedRows, trained: Trained
         )
     answers = np.asarray(own.model.answer(prepared.test[0] if prepared.test is not None else None))
     notes = (f"it is {own.model.mixture}",) if own.model.mixture else ()
-    yield Simple("danlu's default model", ours.with_prediction(answers), notes=notes)
+    yield Simple(
+        "danlu's default model",
+        ours.with_prediction(answers),
+        notes=notes,
+        instead="leave model.kind=scorecard out to train it alone",
+    )
 
 
 def with_card(fields: dict[str, Any], trained: Trained) -> dict[str, Any]:

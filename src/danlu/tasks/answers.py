@@ -61,7 +61,8 @@ class Answers(Blueprint):
         if self.alert_rate is not None and task != "binary":
             what = "a quantity" if task == "regression" else "of more classes"
             raise ConfigError(
-                f"answers.alert_rate is for two classes, of which the second is looked for; this target is {what}"
+                f"answers.alert_rate is for two classes, of which the second is looked for; this target is {what}",
+                hint="leave --alert-rate and --preset out",
             )
         if self.alert_rate is not None and imbalance.threshold != "none":
             raise ConfigError(
@@ -86,6 +87,13 @@ class Answers(Blueprint):
             return
         known = [each.name for each in metrics_of(task) if each.name not in DIRECTIONLESS]
         if name not in known:
+            if task != "binary" and name in {each.name for each in metrics_of("binary")}:
+                what = "a quantity" if task == "regression" else "of more classes"
+                raise ConfigError(
+                    f"answers.compare_by is {name!r}, which is a measure of two classes; this target is {what}, "
+                    f"and has: {', '.join(known)}",
+                    hint="leave it out; --preset risk and --preset fraud are for two classes, too",
+                )
             raise unknown_name("measure", name, known)
         if name in needs and not needs[name][1]:
             raise ConfigError(
