@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import danlu
+from danlu.data.fields import check_records
 from danlu.engine import Callback
 from danlu.errors import ConfigError, SchemaError
 from danlu.pipeline.config import config_from
@@ -17,6 +18,7 @@ from danlu.recommend import CodeTower, FeatureTower, Matcher, Ranked, Recommend,
 from danlu.recommend.encoder import RecommendEncoder
 from danlu.recommend.interactions import Interactions
 from danlu.recommend.newcomer import newcomer, ranked_newcomer, rated_newcomer
+from danlu.serve import bodies
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3" / "recommend" / "model"
 
@@ -273,3 +275,12 @@ def test_a_ranked_newcomer_is_the_best_by_its_own_formula() -> None:
 def test_pairs_without_a_name_are_told_by_their_row(model) -> None:
     with pytest.raises(SchemaError, match="2 rows lack 'reader' or 'book': row 2, 3"):
         model.predict(pl.DataFrame({"reader": ["001", None, "001"], "book": ["b1", "b2", " "]}))
+
+
+def test_a_service_takes_numbers_as_names_and_does_not_offer_null() -> None:
+    model = danlu.load(GOLDEN)
+    assert bodies._typed([{"reader": 1, "book": "b3"}], model.fields) == [{"reader": 1, "book": "b3"}]
+    with pytest.raises(SchemaError) as caught:
+        check_records([{"reader": 1}], model.fields)
+    assert "a record has: reader, book" in str(caught.value)
+    assert "null" not in str(caught.value)

@@ -145,9 +145,14 @@ def check_records(
             raise SchemaError(
                 f"record {number} lacks {', '.join(map(repr, missing[:8]))}"
                 + (f" (it has {close!r})" if close else ""),
-                hint=f"a record has: {expected}{_UNKNOWN if all(f.kind in _TABLE for f in fields) else ''}",
+                hint=f"a record has: {expected}{_UNKNOWN if all(_may_be_null(field) for field in fields) else ''}",
             )
     return (*_empty(records, fields), *_extra(records, fields, known))
+
+
+def _may_be_null(field: Field) -> bool:
+    """Whether null is an answer: a column of a table may be unknown, and who or what is asked about (a category of any name) may not."""
+    return field.kind in _TABLE and (field.kind != "category" or bool(field.categories))
 
 
 def _empty(records: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> tuple[str, ...]:

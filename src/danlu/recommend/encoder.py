@@ -70,7 +70,7 @@ class RecommendEncoder:
     @property
     def fields(self) -> tuple[Field, ...]:
         own = [
-            Field(name, "text", example=known[0] if known else "1")
+            Field(name, "category", is_open=True, example=known[0] if known else "1")
             for name, known in ((self.named.user, self.users), (self.named.item, self.items))
         ]
         return (*own, *(field for each in (self.of_users, self.of_items) if each is not None for field in each.fields))
