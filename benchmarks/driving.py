@@ -27,7 +27,7 @@ DRIVERS: dict[str, dict[str, Any]] = {
     "cloning": {"algorithm": "dagger", "settings": {"beta": 1.0}},
     "ppo": {"algorithm": "ppo", "steps": 200_000},
     "ppo-limited": {"algorithm": "ppo", "steps": 200_000, "cost_limit": LIMITS},
-    "limited-from-dagger": {"algorithm": "ppo", "steps": 200_000, "cost_limit": LIMITS, "policy": "dagger"},
+    "limited-from-dagger": {"algorithm": "ppo", "cost_limit": LIMITS, "policy": "dagger"},
     "camera-detector": {"algorithm": "dagger", "settings": {**SEES, "detector": 1.0}, **CAMERA},
     "camera-end-to-end": {"algorithm": "dagger", "settings": SEES, **CAMERA},
 }
@@ -63,7 +63,7 @@ def main() -> None:
             how = DRIVERS[name]
             policy = None if "policy" not in how else drivers[how["policy"]]
             env = rl.make("driving", **how.get("environment", {}))
-            agent, usual = rl.agent_recipe(env, how["algorithm"], **how.get("settings", {}))
+            agent, usual = rl.agent_recipe(env, how["algorithm"], begun=policy is not None, **how.get("settings", {}))
             steps = given.steps or how.get("steps", usual)
             learned = drivers[name] = rl.fit(
                 agent,

@@ -155,7 +155,7 @@ class Agents(Domain):
         settings = {**config.agent.settings}
         if config.trainer.learning_rate is not None:
             settings.setdefault("learning_rate", config.trainer.learning_rate)
-        agent, steps = agent_recipe(env, config.agent.algorithm, **settings)
+        agent, steps = agent_recipe(env, config.agent.algorithm, begun=bool(config.agent.policy), **settings)
         first = config.trainer.seed
         return AgentPlan(agent, config.agent.steps or steps, tuple(range(first, first + config.agent.seeds)))
 

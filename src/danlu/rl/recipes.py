@@ -128,6 +128,10 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
         400_000,
         {"environments": 32, "n_steps": 128, "minibatches": 8, "scale_rewards": True, "learning_rate": 1e-3},
     ),
+    ("danlu/Driving-v0:begun", "ppo"): (
+        2_000_000,
+        {"environments": 32, "n_steps": 128, "minibatches": 8, "scale_rewards": True, "learning_rate": 1e-4},
+    ),
     ("danlu/Driving-v0", "dagger"): (100_000, {"gradient_steps": 32, "capacity": 100_352}),
     ("danlu/Driving-v0:camera", "dagger"): (20_000, {"gradient_steps": 24}),  # a picture is 9 kB of memory
     ("Pendulum-v1", "sac"): (20_000, {}),
@@ -187,11 +191,14 @@ class AgentSettings(Blueprint):
         return found
 
 
-def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> tuple[Agent, int]:
+def agent_recipe(
+    env: Environment, algorithm: str = "auto", *, begun: bool = False, **settings: Any
+) -> tuple[Agent, int]:
     """The default agent for an environment, and the number of steps to train it.
 
     Args:
         algorithm: see :class:`AgentSettings`.
+        begun: whether it begins with the policy of another.
         **settings: fields of the agent to set instead of the defaults.
 
     Raises:
@@ -210,8 +217,11 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
     if algorithm not in ALGORITHMS:
         raise unknown_name("agent.algorithm", algorithm, ALGORITHMS)
     cls: Any = _OF_ACTIONS.get((algorithm, type(env.action_space)), ALGORITHMS[algorithm])
-    by_camera = f"{env.id}:camera" if getattr(env, "observation", None) == "camera" else ""
-    steps, tuned = _TUNED.get((by_camera, algorithm)) or _TUNED.get((env.id or "", algorithm), (_STEPS, {}))
+    more = {"begun": begun, "camera": getattr(env, "observation", None) == "camera"}
+    names = [f"{env.id}:{name}" for name, so in more.items() if so]
+    steps, tuned = next(
+        (_TUNED[name, algorithm] for name in (*names, env.id) if (name, algorithm) in _TUNED), (_STEPS, {})
+    )
     agent = cls.of({**tuned, **settings})
     agent.check(agent.within(env))
     return agent, steps

@@ -101,7 +101,8 @@ def constraint(check: Check) -> None:
         floor=0.1,
     )
     sums = {"episodes": 4.0, "cost_a": 1.0, "cost_b": 0.4, "cost_c": 9.0}
-    check(limited.ascended(single[0], sums, kinds), [0.75 + 0.1 * (0.1 - 0.5), 2.0 + 0.1 * (2.6 - 2.0)])
+    check(limited.ascended(single[0], sums, kinds), [0.75 + 0.1 * (0.1 - 0.5) / 0.5, 2.0 + 0.1 * (2.6 - 2.0) / 2.0])
+    check(Constraint((("b", 0.0),), rate=0.1).ascended(jnp.zeros(1), sums, kinds), [1.0])
     check(limited.ascended(jnp.array([0.01, 2.0]), sums, kinds)[0], 0.0, floor=1)
     check(limited.ascended(single[0], {**sums, "episodes": 0.0}, kinds), prices)
     # A coin pays 1 and costs 1 with probability p, at most 0.3, and a tenth of its entropy counts: the slope is 0 at the limit where
