@@ -220,7 +220,7 @@ def agent_recipe(
     more = {"begun": begun, "camera": getattr(env, "observation", None) == "camera"}
     names = [f"{env.id}:{name}" for name, so in more.items() if so]
     steps, tuned = next(
-        (_TUNED[name, algorithm] for name in (*names, env.id) if (name, algorithm) in _TUNED), (_STEPS, {})
+        (_TUNED[name, algorithm] for name in (*names, env.id or "") if (name, algorithm) in _TUNED), (_STEPS, {})
     )
     agent = cls.of({**tuned, **settings})
     agent.check(agent.within(env))
