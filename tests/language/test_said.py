@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -215,6 +216,20 @@ def test_every_command_takes_the_language(monkeypatch, capfd, arguments):
     assert "nowhere" in told
     assert any("\u4e00" <= sign <= "\u9fff" for sign in told)
     assert not isinstance(sys.stdout, Translated)
+
+
+def test_the_front_matter_of_a_printed_card_stays_as_programs_read_it(monkeypatch, capfd):
+    """A card without a file goes through the same streams as messages, which made of ``value:`` a word that no program knows."""
+    monkeypatch.setenv("DANLU_LANGUAGE", "en")
+    model = Path(__file__).parents[1] / "trained/golden/version-3/table-card/model"
+    monkeypatch.setattr(sys, "argv", ["danlu", "card", str(model), "--language", "zh"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    front, _, text = capfd.readouterr().out.removeprefix("---\n").partition("\n---\n")
+    assert stop.value.code in (0, None)
+    assert "：" not in front
+    assert "  value: " in front
+    assert "## 数据" in text
 
 
 @pytest.mark.parametrize("arguments", [["--language"], ["show", "--language", "--runs"], ["show", "--language", "xx"]])

@@ -113,6 +113,17 @@ def test_the_points_add_up_to_the_score_that_is_predicted(loans):
     assert first["reasons"].startswith(worst.name)
 
 
+def test_calibrated_probabilities_are_told_from_the_odds_of_the_card(loans):
+    frame, _, _, model, _ = loans
+    assert "calibrated" not in PointsCard.of(model).told
+    heated = dataclasses.replace(model, head=dataclasses.replace(model.head, temperature=2.0))
+    card = PointsCard.of(heated)
+    assert "there are 7.07 of 'no' on one of 'yes' at 600, and 40 points more double that" in card.told
+    told = _points(card, frame)
+    odds = 50**0.5 * 2 ** ((told["score"].to_numpy() - 600) / 40)
+    assert told["probability yes"].to_numpy() == pytest.approx(1 / (1 + odds), rel=1e-5), "as the sentence says"
+
+
 def _points(card, frame):
     return dataclasses.replace(card, model=dataclasses.replace(card.model, reader=Reader())).points(frame)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.options import Run
+from danlu.cli.terminal import print_data
 
 __all__ = ["card"]
 
@@ -34,6 +35,6 @@ def card(
     own = {"name": name} if name else {}
     found = card_of(run, license=license, intended_use=intended_use, **given, **own)
     if output is None:
-        print(found, end="")
+        print_data(found.told())  # its front matter is for programs, and stays as it is
     else:
         print(f"{found.write(output)}: the card of {run}")

@@ -220,9 +220,25 @@ class PointsCard:
         """What the sum means, in words."""
         first, second = self.model.head.target.classes
         low, high = self.ends
-        return (
+        sums = (
             f"A score is the sum of the points, {low} to {high}: at {self.score:g} there are {self.odds:g} of {first!r} on one of "
             f"{second!r}, and {self.pdo:g} points more double that."
+        )
+        return sums + self._calibrated
+
+    @property
+    def _calibrated(self) -> str:
+        """What the same score means by the calibrated probabilities: a temperature ``T`` makes of odds ``o`` the odds ``o^(1/T)``."""
+        head: Any = self.model.head
+        first, second = head.target.classes
+        if head.knots is not None:
+            return " The probabilities are calibrated and differ from these odds: danlu scorecard RUN FILE gives those of each row."
+        if head.temperature is None:
+            return ""
+        heat = float(head.temperature)
+        return (
+            f" The probabilities are calibrated and differ from these odds: by them there are {figure(self.odds ** (1 / heat), 3)} of "
+            f"{first!r} on one of {second!r} at {self.score:g}, and {figure(self.pdo * heat, 3)} points more double that."
         )
 
 
