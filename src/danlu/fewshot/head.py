@@ -12,7 +12,6 @@ import polars as pl
 
 from danlu.blueprint import setting
 from danlu.data import TargetEncoder
-from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ArtifactError, SchemaError
 from danlu.evaluate import Episodes
 from danlu.evaluate.calibrate import fit_temperature
@@ -197,12 +196,10 @@ class Shots(Head, fitted=("temperature", "start"), eq=False):
         inputs = trained.encoder.transform(rows)[order]
         network, params, state = self._with(trained, inputs, codes[order], counts)
         head = Labels(target, temperature=self.temperature)
-        seen = known_rows(
-            row_hashes(head.first(inputs), head.marks(codes[order]))
-        )  # so that no test is of the examples
-        return dataclasses.replace(
-            trained, network=network, params=params, state=state, head=head, seen=seen, kept={}, profile=(), metrics={}
+        made = dataclasses.replace(
+            trained, network=network, params=params, state=state, head=head, kept={}, profile=(), metrics={}
         )
+        return made.remembering((inputs, codes[order]))  # so that no test is of the examples
 
     def _with(
         self, trained: Trained, inputs: np.ndarray, codes: np.ndarray, counts: np.ndarray

@@ -22,7 +22,6 @@ from danlu.bandits import (
 )
 from danlu.blueprint import Blueprint
 from danlu.data import Schema, Split, Table, TableEncoder, check_frame, infer_schema, read_table, split_rows
-from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.logged import ABSENT, Logged
@@ -214,9 +213,7 @@ class Logs(Domain):
             seed=config.trainer.seed,
             **how,
         )
-        inputs, truth = prepared.train
-        seen = known_rows(row_hashes(inputs, prepared.head.marks(truth)))
-        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
+        return dataclasses.replace(learned, model=learned.model.remembering(prepared.train))
 
     # The test.
 

@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import RunDirectory
-from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import TrainingError
 from danlu.evaluate import MEASURES
 from danlu.evaluate.compare import counted
@@ -395,7 +394,7 @@ def _seen(prepared: Any, model: Trained) -> np.ndarray | None:
     if model.seen is None:
         return None
     parts = [part for part in (prepared.sample(), prepared.validation, prepared.test) if part is not None]
-    return known_rows(np.concatenate([row_hashes(*part[:2]) for part in parts]))
+    return model.remembering(*(part[:2] for part in parts)).seen
 
 
 def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.DataFrame]:

@@ -14,7 +14,6 @@ import polars as pl
 from danlu.blueprint import Blueprint
 from danlu.data.images import ImageEncoder, ImageSet, read_classes
 from danlu.data.images.read import listed_files
-from danlu.data.seen import known_rows, row_hashes
 from danlu.engine.initial import initial_weights
 from danlu.engine.order import rng_for
 from danlu.engine.sources import ArraySource
@@ -302,10 +301,8 @@ class FewShotPictures(Domain):
         trained = Trained(network, fitted.params[0], fitted.state[0], prepared.encoder, head)
         with stage("fitting the probabilities"):
             known = HeldOut(head.quiz(trained, *prepared.validation), prepared.validation[1])
-        held_rows = (prepared.train, prepared.validation)
-        rows_known = known_rows(np.concatenate([row_hashes(rows, head.marks(names)) for rows, names in held_rows]))
-        trained = dataclasses.replace(trained, head=head.fitted(known), seen=rows_known)
-        return Learned(trained, fitted)
+        trained = dataclasses.replace(trained, head=head.fitted(known))
+        return Learned(trained.remembering(prepared.train, prepared.validation), fitted)
 
     def test(self, config: TrainConfig, prepared: PreparedClasses, trained: Trained) -> Judgement | None:
         if prepared.test is None:

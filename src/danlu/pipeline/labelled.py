@@ -15,7 +15,6 @@ import polars as pl
 from danlu.artifact import Artifact
 from danlu.blueprint import Blueprint
 from danlu.data import InferredTask, Schema, TargetEncoder, drop_missing_target, has_target
-from danlu.data.seen import known_rows, row_hashes
 from danlu.data.task import TASK_WORDS
 from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import BASELINES, Importance, Rows, baselines
@@ -213,9 +212,7 @@ class Labelled(Domain):
             return dataclasses.replace(learned, notes=(*learned.notes, said))
         if config.private.on:  # which rows there were is not kept
             return learned
-        held = [part for part in (sample, prepared.validation) if part is not None]
-        seen = known_rows(np.concatenate([row_hashes(*part) for part in held]))
-        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
+        return dataclasses.replace(learned, model=learned.model.remembering(sample, prepared.validation))
 
     def test(self, config: TrainConfig, prepared: PreparedRows, trained: Trained) -> Judgement | None:
         if prepared.test is None:

@@ -20,7 +20,6 @@ from danlu.data.images.pixels import is_picture
 from danlu.data.kinds import MEDIA
 from danlu.data.media import files_named, found_media, located, written_as
 from danlu.data.mixed import MixedSet
-from danlu.data.seen import known_rows, row_hashes
 from danlu.engine.sources import ArraySource
 from danlu.errors import ConfigError, DataError, SchemaError, unknown_name
 from danlu.evaluate.judgement import Judgement
@@ -187,9 +186,7 @@ class PairedRows(Domain):
             loss=Contrast(plan.model),
             **how,
         )
-        held = [part for part in (prepared.train, prepared.validation) if part is not None]
-        seen = known_rows(np.concatenate([row_hashes(inputs, head.marks(truth)) for inputs, truth in held]))
-        learned = dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
+        learned = dataclasses.replace(learned, model=learned.model.remembering(prepared.train, prepared.validation))
         return noted(learned, said_of(config, prepared.trunks))
 
     def simple_with_fresh_towers(self, config: TrainConfig, prepared: PreparedPairs, ours: Any) -> Iterable[Simple]:

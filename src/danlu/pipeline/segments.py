@@ -11,7 +11,6 @@ import polars as pl
 
 from danlu.blueprint import Blueprint
 from danlu.data import TableEncoder, check_frame, infer_schema, read_table
-from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
@@ -176,9 +175,8 @@ class Segmented(Domain):
             seed=config.trainer.seed,
             **how,
         )
-        hashes = [row_hashes(part, np.zeros(rows.height)) for part, rows in zip(held, prepared.shown, strict=False)]
-        model = dataclasses.replace(learned.model, seen=known_rows(np.concatenate(hashes)))
-        return dataclasses.replace(learned, model=model)
+        parts = [(part, np.zeros(rows.height)) for part, rows in zip(held, prepared.shown, strict=False)]
+        return dataclasses.replace(learned, model=learned.model.remembering(*parts))
 
     def test(self, config: TrainConfig, prepared: PreparedSegments, trained: Trained) -> Judgement | None:
         if not prepared.rows["test"]:

@@ -14,7 +14,6 @@ from danlu.bandits import NamedCampaign, Treating, Uplift, bandit_recipe, campai
 from danlu.bandits.settings import apart
 from danlu.blueprint import Blueprint
 from danlu.data import TableEncoder, check_frame, read_table
-from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import DataError, SchemaError
 from danlu.evaluate import permutation_importance, related_columns
 from danlu.evaluate.baselines import linear_model
@@ -202,9 +201,7 @@ class Uplifts(Domain):
             seed=config.trainer.seed,
             **how,
         )
-        inputs, truth = prepared.train
-        seen = known_rows(row_hashes(inputs, prepared.head.marks(truth)))
-        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
+        return dataclasses.replace(learned, model=learned.model.remembering(prepared.train))
 
     # The test.
 

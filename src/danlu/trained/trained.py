@@ -17,7 +17,7 @@ from danlu.data import read_table
 from danlu.data.fields import Field, check_records
 from danlu.data.intake import check_named
 from danlu.data.remote import brought
-from danlu.data.seen import row_hashes
+from danlu.data.seen import known_rows, row_hashes
 from danlu.engine import predict_outputs
 from danlu.errors import ConfigError, SchemaError, unknown_name
 from danlu.evaluate.compare import counted
@@ -467,6 +467,15 @@ class Trained:
         if not isinstance(rows, Rows):
             raise ConfigError(f"slices are of rows with a class or a quantity each; this is a model for {self.purpose}")
         return worst_slices(rows, frame, conditions=conditions, most=most)
+
+    def remembering(self, *parts: tuple[Any, Any] | None) -> Trained:
+        """The same model, which knows the rows again that it learnt from, by their hashes alone.
+
+        Args:
+            parts: encoded rows with their truth each; None is left out.
+        """
+        hashes = [row_hashes(self.head.first(part[0]), self.head.marks(part[1])) for part in parts if part is not None]
+        return dataclasses.replace(self, seen=known_rows(np.concatenate(hashes)))
 
     def _unseen(self, inputs: Any, truth: Any, say: Say) -> tuple[np.ndarray | None, str]:
         """The numbers of the rows that it has not learnt from (None: all), and what they are called."""
