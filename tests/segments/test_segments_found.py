@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -20,6 +19,9 @@ from danlu.pipeline.segments import Segmented
 from danlu.pipeline.synthesize import MadeRows
 from danlu.segments import choose, described
 from danlu.segments.alone import without_segments
+from danlu.segments.head import Segmenting
+from danlu.trained import Trained
+from danlu.trained.learned import Learned
 
 ROWS = 300
 
@@ -131,17 +133,10 @@ def test_a_day_is_told_as_a_day_and_a_gap_as_missing() -> None:
     assert "above 2021-" in second.rule or "above 2022-" in second.rule or "x is missing" in second.rule
 
 
-@dataclasses.dataclass
-class Kept:
-    """What is learnt, without the learning."""
-
-    model: object = None
-    seen: np.ndarray | None = None
-
-
 def test_rows_that_were_divided_are_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that danlu evaluate says which rows are new."""
-    monkeypatch.setattr(pipeline_segments, "learn_segments", lambda *parts, **how: Kept(Kept()))
+    untrained = Trained(None, None, None, None, Segmenting(("all",), "", False))  # type: ignore[arg-type]
+    monkeypatch.setattr(pipeline_segments, "learn_segments", lambda *parts, **how: Learned(untrained, None))  # type: ignore[arg-type]
     config = config_from({"data": {"target": "churn"}, "segments": {"k": 0}})
     prepared = Segmented().prepare(config, table()[0])
     seen = Segmented().learn(config, prepared, None).model.seen
