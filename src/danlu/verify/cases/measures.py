@@ -226,6 +226,7 @@ def directions(check: Check) -> None:
         "loss_of_rows",
         "episode_log_loss",
         "equal_error",
+        "alert_rate",
         "episode_cost",
         "detectability",
         "marginals",
