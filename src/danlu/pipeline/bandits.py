@@ -108,11 +108,6 @@ class Logs(Domain):
     )
     beside = (
         Beside(
-            "split.column",
-            lambda config: config.split.method in ("time", "group", "column"),
-            "rows are drawn at random; add split.method=time, group or column",
-        ),
-        Beside(
             "bandit.depends",
             lambda config: bool(config.bandit.slate),
             "a row is no place of a page; --slate page:place says so",
@@ -252,9 +247,7 @@ class Logs(Domain):
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         head = trained.head
         named = head.columns
-        raw = read_table(source, typed=False)
-        known = [name for name in named.columns if name in raw.names]
-        rows, notices = check_frame(raw.frame.drop(known), trained.encoder.schema, lenient=lenient)
+        raw, rows, notices = asked_contexts(trained, source, named.columns, lenient=lenient)
         if not truth:
             for notice in (*raw.notices, *notices):
                 say(notice)
@@ -264,13 +257,13 @@ class Logs(Domain):
             if not first.all():
                 say(f"{len(first):,} rows are of {first.sum():,} pages in {named.page!r}; each page is answered once")
             return Read(rows.filter(first), given=raw.frame.filter(first))
-        table = read_table(source, kinds={head.action: "categorical"} if head.action in raw.names else {})
-        lost = [name for name in named.columns if name not in table.names]
+        lost = [name for name in named.columns if name not in raw.names]
         if lost:
             raise SchemaError(
                 f"the data lacks the columns {', '.join(map(repr, lost))}, by which a policy is evaluated",
                 hint="danlu predict needs only the context",
             )
+        table = read_table(source, kinds={head.action: "categorical"})
         log, said = logged_rows(table.frame, named, learning=False)
         truths = log.truth(head.actions, head.places)
         strange = int((truths["action"] == -1).sum())
@@ -356,6 +349,19 @@ def contexts_of(
             hint="give more rows",
         )
     return Contexts(contexts, schema, split, tuple(notices))
+
+
+def asked_contexts(
+    trained: Trained, source: Any, names: Sequence[str], *, lenient: bool
+) -> tuple[Table, pl.DataFrame, tuple[str, ...]]:
+    """A table as it stands in its file, the contexts of its rows, and what is to be said of them.
+
+    Args:
+        names: the columns that are no context, where they are there.
+    """
+    raw = read_table(source, typed=False)
+    known = [name for name in names if name in raw.names]
+    return raw, *check_frame(raw.frame.drop(known), trained.encoder.schema, lenient=lenient)
 
 
 def read_log(config: TrainConfig, source: Any, action: str) -> Table:

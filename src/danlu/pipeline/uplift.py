@@ -20,7 +20,7 @@ from danlu.evaluate.baselines import linear_model
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import stacked
-from danlu.pipeline.bandits import contexts_of, read_log
+from danlu.pipeline.bandits import asked_contexts, contexts_of, read_log
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.used import RECIPE, WRITTEN, check_columns
@@ -100,11 +100,6 @@ class Uplifts(Domain):
         "uplift.*",
     )
     beside = (
-        Beside(
-            "split.column",
-            lambda config: config.split.method in ("time", "group", "column"),
-            "rows are drawn at random; add split.method=time, group or column",
-        ),
         Beside(
             "uplift.clip",
             lambda config: config.uplift.assigned != "chance",
@@ -252,9 +247,7 @@ class Uplifts(Domain):
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         head = trained.head
         named = NamedCampaign(head.treatment, head.outcome, head.actions[1], head.wanted)
-        raw = read_table(source, typed=False)
-        known = [name for name in named.columns if name in raw.names]
-        rows, notices = check_frame(raw.frame.drop(known), trained.encoder.schema, lenient=lenient)
+        raw, rows, notices = asked_contexts(trained, source, named.columns, lenient=lenient)
         if not truth:
             for notice in (*raw.notices, *notices):
                 say(notice)

@@ -325,8 +325,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         true = self.target.inverse(truth) if self.task == "regression" else np.asarray(truth, np.int64)
         costs = None if self.costs is None else np.asarray(self.costs)
         covered = self._covered(answers, true)
-        asked = Rows(self.task, true, answers, self.threshold, costs=costs, covered=covered)
-        return dataclasses.replace(asked, alert_rate=self.alert_rate, by=self.compare_by)
+        asked: Any = {"alert_rate": self.alert_rate, "by": self.compare_by}
+        return Rows(self.task, true, answers, self.threshold, costs=costs, covered=covered, **asked)
 
     def decided(self, evidence: Any, rows: Any) -> Any:
         if self.cuts is None:
